@@ -1,0 +1,54 @@
+# mqway. `make run` starts it, `make test` proves it; `make help` lists the rest.
+
+CARGO    ?= cargo
+LISTEN   ?= ws://127.0.0.1:8083/mqtt tcp://127.0.0.1:1884
+UPSTREAM ?= tcp://127.0.0.1:1883
+ARGS     ?=
+SECONDS  ?= 60
+
+.PHONY: help run build test setup format lint unit doc fuzz bench deny
+
+help: ## Print this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+run: build ## Start the proxy: LISTEN="URL..." UPSTREAM="URL..." ARGS="more flags"
+	@echo
+	@echo "The proxy takes MQTT at $(LISTEN) and brings it to $(UPSTREAM)."
+	@echo "What to do next, in another terminal:"
+	@echo "  mosquitto                                            # a broker at tcp://127.0.0.1:1883, if you have none"
+	@echo "  mosquitto_sub -p 1884 -t 'hello/#' -v                # listen, through the proxy"
+	@echo "  mosquitto_pub -p 1884 -t hello/world -m hi           # and speak"
+	@echo "  $(CARGO) run --release -- ping $(firstword $(LISTEN))  # or the whole round trip, step by step"
+	@echo "Another broker: make run UPSTREAM=wss://broker.example.com/mqtt     All flags: mqway proxy --help"
+	@echo
+	@$(CARGO) run --release --quiet --package mqway -- proxy \
+		$(addprefix --listen ,$(LISTEN)) $(addprefix --upstream ,$(UPSTREAM)) $(ARGS)
+
+build: ## Build the binary for release
+	@$(CARGO) build --release --package mqway
+
+test: setup format lint unit doc ## Everything that must hold before a change goes in
+
+setup: # Installs the real brokers and clients that the tests talk to, where they are missing.
+	@if [ -x tests/setup ]; then tests/setup; fi
+
+format:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+unit: # Unit, integration and documentation tests; builds the examples too.
+	$(CARGO) test --workspace --locked
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
+
+fuzz: ## Run every fuzz target for SECONDS (60) each
+	fuzz/run $(SECONDS)
+
+bench: ## Run the benchmarks behind BENCHMARKS.md
+	bench/run
+
+deny: ## Check licences, bans and sources of all dependencies
+	$(CARGO) deny --all-features check licenses bans sources
