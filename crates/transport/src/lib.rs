@@ -1,1 +1,14 @@
 //! Layers of bytes.
+
+pub mod cidr;
+pub mod error;
+pub mod facts;
+pub mod stack;
+pub mod tls;
+pub mod tunnel;
+pub mod url;
+pub mod websocket;
+
+pub use error::{Blame, Error, ErrorKind};
+pub use stack::{ClientOptions, Received, ServerOptions, Stack, Stage};
+pub use url::Url;

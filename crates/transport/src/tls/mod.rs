@@ -1,0 +1,1 @@
+//! TLS: configurations from PEM, and the layer of one connection.
