@@ -1,4 +1,8 @@
-//! The binary.
+//! MQTT over every transport: the binary. One file a subcommand; this one only finds out which.
 #![forbid(unsafe_code)]
+
+mod config;
+mod failure;
+mod quantity;
 
 fn main() {}

@@ -1,0 +1,86 @@
+//! How a command ends when it does not end well: one line on stderr, and an exit status that says which kind.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// What a shell script can tell apart by the exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Anything that has no number of its own.
+    Other = 1,
+    /// A flag, a URL, a variable or a file that cannot be meant like this.
+    Usage = 2,
+    /// The name has no address, or nothing accepted the connection.
+    Network = 3,
+    /// TLS: no common ground, or a certificate that does not hold.
+    Tls = 4,
+    /// The other end is no WebSocket server that would take us.
+    WebSocket = 5,
+    /// CONNACK said no.
+    Refused = 6,
+    /// The server took the connection, but not the subscription or the publication.
+    Denied = 7,
+    /// Our own time limit passed.
+    TimedOut = 8,
+    /// The connection was there, and broke.
+    Lost = 9,
+}
+
+/// Why a command gives up: for people the message, for scripts the status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Which kind.
+    pub status: Status,
+    /// What, where and, if it is known, how to mend it: one line, without credentials.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure of that kind.
+    pub fn new(status: Status, message: impl fmt::Display) -> Failure {
+        Failure { status, message: one_line(&message.to_string()) }
+    }
+
+    /// What the user wrote cannot be meant like this.
+    pub fn usage(message: impl fmt::Display) -> Failure {
+        Failure::new(Status::Usage, message)
+    }
+
+    /// None of the kinds that have a number.
+    pub fn other(message: impl fmt::Display) -> Failure {
+        Failure::new(Status::Other, message)
+    }
+
+    /// Prints the message and becomes the exit status.
+    pub fn report(&self) -> ExitCode {
+        eprintln!("mqway: {}", self.message);
+        ExitCode::from(self.status as u8)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// Joins the lines of a longer message (those of libraries are), and drops empty ones.
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line() {
+        assert_eq!(Failure::usage("this\n\n  and that\n").message, "this; and that");
+    }
+
+    #[test]
+    fn statuses_are_those_that_scripts_rely_on() {
+        assert_eq!(Status::Usage as u8, 2);
+        assert_eq!(Status::Lost as u8, 9);
+    }
+}
