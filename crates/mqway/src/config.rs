@@ -1,129 +1,40 @@
-//! The settings of the proxy: where they come from, and which source wins.
-//!
-//! A flag beats a variable of the environment, that beats the file, and the file beats the default. This module
-//! reads the file and the `MQWAY__…` variables; flags are laid over by the command they belong to. Nothing is
-//! opened or resolved here, and everything is optional: a default has one home, where it is used.
+//! `mqway config`: looks at configuration files.
 
-mod environment;
-mod known;
+use std::io::{self, Write};
+use std::path::PathBuf;
 
-use std::fs;
-use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
-
-use clap::ValueEnum;
-use serde::Deserialize;
+use clap::Subcommand;
 
 use crate::failure::Failure;
-use crate::quantity::{Bytes, Seconds};
+use crate::proxy::wiring;
+use crate::settings::{DEFAULT_FILE, Settings};
 
-/// Everything that a file may say. Each key is documented in `proxy.toml`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    pub listeners: Vec<Listener>,
-    pub upstreams: Vec<Upstream>,
-    pub limits: Limits,
-    pub log: Log,
+/// Check a configuration file, or print the default one
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
 }
 
-/// One place where clients are accepted.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Listener {
-    pub url: Option<String>,
-    pub cert: Option<PathBuf>,
-    pub key: Option<PathBuf>,
-    pub client_ca: Option<PathBuf>,
-    pub client_auth: Option<ClientAuth>,
-    pub origins: Option<Vec<String>>,
-    pub paths: Option<Vec<String>>,
-    pub subprotocols: Option<Vec<String>>,
-    pub strict_subprotocol: Option<bool>,
-    pub proxy_protocol: Option<bool>,
-    pub trust_forwarded: Option<Vec<String>>,
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Read a file, and the certificates it names, and say whether the proxy would start with it
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// Print a file with every key explained
+    Default,
 }
 
-/// Whether clients of a TLS listener must present a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum ClientAuth {
-    /// Never asked for.
-    None,
-    /// Asked for, and checked if there is one.
-    Optional,
-    /// No connection without a valid one.
-    Required,
-}
-
-/// One server that clients are brought to.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Upstream {
-    pub url: Option<String>,
-    pub cafile: Option<PathBuf>,
-    pub cert: Option<PathBuf>,
-    pub key: Option<PathBuf>,
-    pub insecure: Option<bool>,
-    pub alpn: Option<Vec<String>>,
-    pub server_name: Option<String>,
-    pub headers: Option<Vec<String>>,
-    pub subprotocols: Option<Vec<String>>,
-    pub proxy: Option<String>,
-}
-
-/// What the proxy never exceeds.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    pub max_connections: Option<usize>,
-    pub max_connections_per_address: Option<usize>,
-    pub connect_timeout: Option<Seconds>,
-    pub max_packet: Option<Bytes>,
-    pub max_buffered: Option<Bytes>,
-    pub workers: Option<NonZeroUsize>,
-    pub grace: Option<Seconds>,
-}
-
-/// What is said on stderr.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Log {
-    pub level: Option<String>,
-}
-
-impl Settings {
-    /// Reads `file`, if there is one, and lays the `MQWAY__…` variables of the environment over it.
-    ///
-    /// # Errors
-    /// A file that cannot be read, or text in it or in a variable that is not understood: with its place, and for
-    /// a key that does not exist the nearest one that does.
-    pub fn load(file: Option<&Path>) -> Result<Settings, Failure> {
-        let variables = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        let table = file.map(read).transpose()?.unwrap_or_default();
-        environment::overlay(table, variables)
+/// Does it.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    match &args.action {
+        Action::Check { file } => {
+            wiring::config(&Settings::load(Some(file))?)?;
+            eprintln!("{} is good", file.display());
+            Ok(())
+        }
+        Action::Default => io::stdout().write_all(DEFAULT_FILE.as_bytes()).map_err(Failure::other),
     }
 }
-
-fn read(file: &Path) -> Result<toml::Table, Failure> {
-    let text = fs::read_to_string(file).map_err(|error| {
-        Failure::usage(format_args!("cannot read the configuration {}: {error}", file.display()))
-    })?;
-    parse(&text).map_err(|(line, why)| Failure::usage(format_args!("{}:{line}: {why}", file.display())))
-}
-
-/// A table that is known to be valid [`Settings`], or the line of `text` that is wrong, and why.
-fn parse(text: &str) -> Result<toml::Table, (usize, String)> {
-    let line_of = |offset: usize| text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1;
-    let place = |error: toml::de::Error| {
-        (line_of(error.span().map_or(0, |span| span.start)), error.message().to_owned())
-    };
-    let spanned = toml::de::DeTable::parse(text).map_err(place)?;
-    known::check(spanned.get_ref()).map_err(|unknown| (line_of(unknown.offset), unknown.message))?;
-    toml::from_str::<Settings>(text).map_err(place)?;
-    text.parse().map_err(place)
-}
-
-#[cfg(test)]
-mod tests;

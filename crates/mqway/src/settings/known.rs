@@ -47,14 +47,7 @@ fn check_section(section: &str, table: &DeTable<'_>) -> Result<(), Unknown> {
 
 /// Whether `key` exists in `section`; the top level is the section without a name.
 pub fn key_of(section: &str, key: &str) -> Result<(), String> {
-    let known = match section {
-        "" => fields::<Settings>(),
-        "listeners" => fields::<Listener>(),
-        "upstreams" => fields::<Upstream>(),
-        "limits" => fields::<Limits>(),
-        "log" => fields::<Log>(),
-        _ => &[],
-    };
+    let known = keys_of(section);
     if known.contains(&key) {
         return Ok(());
     }
@@ -64,6 +57,18 @@ pub fn key_of(section: &str, key: &str) -> Result<(), String> {
         Some(meant) => format!("there is no {what} `{whole}`; did you mean `{meant}`?"),
         None => format!("there is no {what} `{whole}`; there are {}", known.join(", ")),
     })
+}
+
+/// The keys that exist in `section`, in the order of their struct.
+pub fn keys_of(section: &str) -> &'static [&'static str] {
+    match section {
+        "" => fields::<Settings>(),
+        "listeners" => fields::<Listener>(),
+        "upstreams" => fields::<Upstream>(),
+        "limits" => fields::<Limits>(),
+        "log" => fields::<Log>(),
+        _ => &[],
+    }
 }
 
 fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {

@@ -121,3 +121,28 @@ fn a_file_that_is_not_there_is_named() {
     let failure = Settings::load(Some(Path::new("/nowhere/proxy.toml"))).unwrap_err();
     assert!(failure.message.starts_with("cannot read the configuration /nowhere/proxy.toml: "), "{failure}");
 }
+
+/// The file that `mqway config default` prints, with every key made to count.
+fn explained() -> toml::Table {
+    let is_key = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+    let lines = DEFAULT_FILE.lines().map(|line| match line.strip_prefix("# ") {
+        Some(key) if is_key(key) => key,
+        _ => line,
+    });
+    parse(&lines.collect::<Vec<_>>().join("\n")).unwrap()
+}
+
+#[test]
+fn the_explained_file_is_valid_and_knows_every_key() {
+    parse(DEFAULT_FILE).unwrap();
+    let explained = explained();
+    for section in known::keys_of("") {
+        let table = match &explained[*section] {
+            toml::Value::Array(entries) => entries[0].as_table().unwrap(),
+            value => value.as_table().unwrap(),
+        };
+        for key in known::keys_of(section) {
+            assert!(table.contains_key(*key), "{section}.{key} is not explained");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The command line: which subcommands there are, and how a mistake in it is told.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::failure::Failure;
+use crate::{config, ping, proxy, tap};
+
+/// MQTT over every transport.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mqway",
+    version,
+    about = "MQTT over every transport: a proxy between them, and tools to look at them",
+    after_help = "URLs: tcp:// (mqtt://), tls:// (mqtts://), ws://, wss://, unix:///path.\n\
+        Every flag is also a variable of the environment, as in MQWAY_LISTEN."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What there is to do; one file each.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Proxy(Box<proxy::Args>),
+    Tap(Box<tap::Args>),
+    Ping(Box<ping::Args>),
+    Config(config::Args),
+}
+
+impl Cli {
+    /// Reads the command line, or says what is wrong with it; help and version are printed here.
+    ///
+    /// # Errors
+    /// With the exit status of the program.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
+        // Values of variables may be secrets, which help must not show.
+        let command =
+            Cli::command().mut_subcommands(|command| command.mut_args(|arg| arg.hide_env_values(true)));
+        command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches)).map_err(
+            |error| {
+                match error.kind() {
+                    ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                        // Nobody is left to hear that stdout is closed.
+                        let _ = error.print();
+                        ExitCode::SUCCESS
+                    }
+                    ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                        Failure::usage("nothing to do; mqway --help lists the commands").report()
+                    }
+                    _ => Failure::usage(in_one_line(&error)).report(),
+                }
+            },
+        )
+    }
+}
+
+/// Clap's message without its usage and its advice to ask for help, but with its suggestions.
+fn in_one_line(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand)
+        && ["broker", "sub", "pub", "rr", "bench", "check", "ctl", "passwd"].contains(&name.as_str())
+    {
+        return format!("`mqway {name}` is not in this version; mqway --help lists the commands that are");
+    }
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines =
+        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
+    let lines = lines.map(|line| line.trim_start_matches("error: ").trim_start_matches("tip: "));
+    lines.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(arguments: &[&str]) -> String {
+        let arguments = ["mqway"].iter().chain(arguments);
+        in_one_line(&Cli::try_parse_from(arguments).unwrap_err())
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn mistakes_are_told_in_one_line_with_what_was_meant() {
+        for (arguments, expected) in [
+            (
+                &["proxy", "--lisen", "x"][..],
+                "unexpected argument '--lisen' found; a similar argument exists: '--listen'",
+            ),
+            (&["proxi"], "unrecognized subcommand 'proxi'; a similar subcommand exists: 'proxy'"),
+            (&["broker"], "`mqway broker` is not in this version; mqway --help lists the commands that are"),
+            (
+                &["proxy", "--max-packet", "1Mb"],
+                "invalid value '1Mb' for '--max-packet <BYTES>': \"Mb\" is no unit",
+            ),
+        ] {
+            let told = message(arguments);
+            assert!(told.starts_with(expected) && !told.contains('\n'), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn every_flag_is_also_a_variable() {
+        let mut cli = Cli::command();
+        cli.build();
+        for command in cli.get_subcommands().filter(|command| command.get_name() != "help") {
+            for arg in command.get_arguments().filter(|arg| arg.get_long().is_some_and(|long| long != "help"))
+            {
+                let variable = arg.get_env().and_then(|name| name.to_str()).unwrap_or_default();
+                let long = arg.get_long().unwrap_or_default().to_uppercase().replace('-', "_");
+                assert_eq!(variable, format!("MQWAY_{long}"), "{} {arg}", command.get_name());
+            }
+        }
+    }
+}

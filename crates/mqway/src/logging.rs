@@ -1,0 +1,30 @@
+//! Log lines on stderr: time, level, message. No credential ever reaches them: URLs print without theirs, and
+//! packets are not logged.
+
+use std::io::Write;
+
+use log::LevelFilter;
+
+use crate::failure::Failure;
+
+/// Starts logging at `level`: a level (`info` if none is given), or a list by module as in `info,mqway_engine=debug`.
+///
+/// # Errors
+/// If the text is neither.
+pub fn start(level: Option<&str>) -> Result<(), Failure> {
+    let level = level.unwrap_or("info");
+    let known =
+        |word: &str| word.rsplit('=').next().is_some_and(|level| level.parse::<LevelFilter>().is_ok());
+    if !level.split(',').all(known) {
+        return Err(Failure::usage(format_args!(
+            "{level:?} is no log level; write error, warn, info, debug, trace or off, or a list as in info,mqway_engine=debug"
+        )));
+    }
+    env_logger::Builder::new()
+        .parse_filters(level)
+        .format(|out, record| {
+            writeln!(out, "{} {:<5} {}", out.timestamp_millis(), record.level(), record.args())
+        })
+        .init();
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! The flags of `mqway proxy` and `mqway tap`, and how they are laid over the settings.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::ArgAction::SetTrue;
+use clap::Args;
+use clap::builder::FalseyValueParser;
+use mqway_transport::Url;
+
+use crate::failure::Failure;
+use crate::quantity::{Bytes, Seconds};
+use crate::settings::{ClientAuth, Listener, Settings, Upstream};
+
+/// A flag that is given beats the environment and the file; those of a side apply to all entries of that side.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Flags {
+    /// Accept clients here; repeat it for more. An empty host means all addresses, port 0 any free one
+    #[arg(long, value_name = "URL", env = "MQWAY_LISTEN", value_delimiter = ' ')]
+    listen: Vec<String>,
+    /// Bring them to this server; with several, a client's identifier decides, and those that are down are left out
+    #[arg(long, value_name = "URL", env = "MQWAY_UPSTREAM", value_delimiter = ' ')]
+    upstream: Vec<String>,
+    /// Read settings from this file (mqway config default prints one, with all keys explained)
+    #[arg(short, long, value_name = "FILE", env = "MQWAY_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// What to say on stderr: error, warn, info, debug or trace; also by module, as in info,mqway_engine=debug
+    #[arg(long, value_name = "LEVEL", env = "MQWAY_LOG")]
+    log: Option<String>,
+
+    #[command(flatten, next_help_heading = "Listeners")]
+    listeners: ListenerFlags,
+    #[command(flatten, next_help_heading = "Upstreams")]
+    upstreams: UpstreamFlags,
+    #[command(flatten, next_help_heading = "Limits")]
+    limits: LimitFlags,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+struct ListenerFlags {
+    /// Certificate chain of tls:// and wss:// listeners, in PEM
+    #[arg(long, value_name = "FILE", env = "MQWAY_CERT")]
+    cert: Option<PathBuf>,
+    /// Private key of the certificate, in PEM
+    #[arg(long, value_name = "FILE", env = "MQWAY_KEY")]
+    key: Option<PathBuf>,
+    /// Certificates of the authorities that sign those of clients, in PEM
+    #[arg(long, value_name = "FILE", env = "MQWAY_CLIENT_CA")]
+    client_ca: Option<PathBuf>,
+    /// Whether clients must present a certificate [default: required if there is a --client-ca]
+    #[arg(long, value_name = "WHEN", env = "MQWAY_CLIENT_AUTH")]
+    client_auth: Option<ClientAuth>,
+    /// Let browsers in from this origin only: https://a.example, https://*.a.example or null; repeat it for more
+    #[arg(long, value_name = "ORIGIN", env = "MQWAY_ALLOW_ORIGIN", value_delimiter = ' ')]
+    allow_origin: Vec<String>,
+    /// Serve WebSocket at this path too [default: the path of the listener's URL]
+    #[arg(long, value_name = "PATH", env = "MQWAY_PATH", value_delimiter = ' ')]
+    path: Vec<String>,
+    /// Refuse WebSocket clients that offer no subprotocol
+    #[arg(long, env = "MQWAY_STRICT_SUBPROTOCOL", action = SetTrue, value_parser = FalseyValueParser::new())]
+    strict_subprotocol: bool,
+    /// Every connection begins with a PROXY protocol header (version 1 or 2) of a load balancer
+    #[arg(long, env = "MQWAY_PROXY_PROTOCOL", action = SetTrue, value_parser = FalseyValueParser::new())]
+    proxy_protocol: bool,
+    /// Believe X-Forwarded-For and Forwarded from these addresses, as in 10.0.0.0/8; repeat it for more
+    #[arg(long, value_name = "CIDR", env = "MQWAY_TRUST_FORWARDED", value_delimiter = ' ')]
+    trust_forwarded: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+struct UpstreamFlags {
+    /// Certificates of the authorities that sign the server's, in PEM, instead of the system's
+    #[arg(long, value_name = "FILE", env = "MQWAY_UPSTREAM_CAFILE")]
+    upstream_cafile: Option<PathBuf>,
+    /// Our certificate chain for the server, in PEM
+    #[arg(long, value_name = "FILE", env = "MQWAY_UPSTREAM_CERT")]
+    upstream_cert: Option<PathBuf>,
+    /// Private key of our certificate, in PEM
+    #[arg(long, value_name = "FILE", env = "MQWAY_UPSTREAM_KEY")]
+    upstream_key: Option<PathBuf>,
+    /// Believe any certificate of the server: anyone on the way can read and change everything
+    #[arg(long, env = "MQWAY_INSECURE", action = SetTrue, value_parser = FalseyValueParser::new())]
+    insecure: bool,
+    /// Offer this application protocol in the TLS handshake; repeat it for more
+    #[arg(long, value_name = "NAME", env = "MQWAY_UPSTREAM_ALPN", value_delimiter = ' ')]
+    upstream_alpn: Vec<String>,
+    /// Send this header field with the WebSocket handshake; repeat it for more
+    #[arg(long, value_name = "'NAME: VALUE'", env = "MQWAY_UPSTREAM_HEADER", value_delimiter = '\n')]
+    upstream_header: Vec<String>,
+    /// Dial through this proxy, http://host:port or socks5://host:port [default: from HTTPS_PROXY, ALL_PROXY, NO_PROXY]
+    #[arg(long, value_name = "URL", env = "MQWAY_UPSTREAM_PROXY")]
+    upstream_proxy: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+struct LimitFlags {
+    /// Most clients at a time
+    #[arg(long, value_name = "N", env = "MQWAY_MAX_CONNECTIONS")]
+    max_connections: Option<usize>,
+    /// Most clients at a time from one address
+    #[arg(long, value_name = "N", env = "MQWAY_MAX_CONNECTIONS_PER_ADDRESS")]
+    max_connections_per_address: Option<usize>,
+    /// Time for all handshakes up to a whole CONNECT
+    #[arg(long, value_name = "SECS", env = "MQWAY_CONNECT_TIMEOUT")]
+    connect_timeout: Option<Seconds>,
+    /// Longest packet that is passed on
+    #[arg(long, value_name = "BYTES", env = "MQWAY_MAX_PACKET")]
+    max_packet: Option<Bytes>,
+    /// Most bytes that wait for one slow reader before its other side is no longer read
+    #[arg(long, value_name = "BYTES", env = "MQWAY_MAX_BUFFERED")]
+    max_buffered: Option<Bytes>,
+    /// Worker threads [default: one a core]
+    #[arg(long, value_name = "N", env = "MQWAY_WORKERS")]
+    workers: Option<NonZeroUsize>,
+    /// Time that connections get to end well when the proxy stops
+    #[arg(long, value_name = "SECS", env = "MQWAY_GRACE")]
+    grace: Option<Seconds>,
+}
+
+impl Flags {
+    /// What file, environment and flags say together.
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        let mut settings = Settings::load(self.config.as_deref())?;
+        self.lay_over(&mut settings)?;
+        Ok(settings)
+    }
+
+    fn lay_over(&self, settings: &mut Settings) -> Result<(), Failure> {
+        if !self.listen.is_empty() {
+            let listener = |url: &String| Listener { url: Some(url.clone()), ..Listener::default() };
+            settings.listeners = self.listen.iter().map(listener).collect();
+        }
+        if !self.upstream.is_empty() {
+            let upstream = |url: &String| Upstream { url: Some(url.clone()), ..Upstream::default() };
+            settings.upstreams = self.upstream.iter().map(upstream).collect();
+        }
+        self.listeners.lay_over(&mut settings.listeners)?;
+        self.upstreams.lay_over(&mut settings.upstreams)?;
+        self.limits.lay_over(settings);
+        replace(&mut settings.log.level, &self.log);
+        Ok(())
+    }
+}
+
+impl ListenerFlags {
+    fn lay_over(&self, listeners: &mut [Listener]) -> Result<(), Failure> {
+        let tls = [("--cert", &self.cert), ("--key", &self.key), ("--client-ca", &self.client_ca)];
+        let mut any_tls = false;
+        let mut any_websocket = false;
+        for listener in listeners {
+            // What is no URL is told later, where the listener is made.
+            let Some(url) = listener.url.as_deref().and_then(|url| Url::parse_listener(url).ok()) else {
+                return Ok(());
+            };
+            if url.scheme.is_tls() {
+                any_tls = true;
+                replace(&mut listener.cert, &self.cert);
+                replace(&mut listener.key, &self.key);
+                replace(&mut listener.client_ca, &self.client_ca);
+                replace(&mut listener.client_auth, &self.client_auth);
+            }
+            if url.scheme.is_websocket() {
+                any_websocket = true;
+                replace(&mut listener.origins, &unless_empty(&self.allow_origin));
+                replace(&mut listener.paths, &unless_empty(&self.path));
+                replace(&mut listener.strict_subprotocol, &self.strict_subprotocol.then_some(true));
+                replace(&mut listener.trust_forwarded, &unless_empty(&self.trust_forwarded));
+            }
+            replace(&mut listener.proxy_protocol, &self.proxy_protocol.then_some(true));
+        }
+        if !any_tls && let Some((flag, _)) = tls.iter().find(|(_, file)| file.is_some()) {
+            return Err(needs(flag, "listener", "tls:// or wss://"));
+        }
+        let websocket = [
+            ("--allow-origin", !self.allow_origin.is_empty()),
+            ("--path", !self.path.is_empty()),
+            ("--strict-subprotocol", self.strict_subprotocol),
+            ("--trust-forwarded", !self.trust_forwarded.is_empty()),
+        ];
+        match websocket.iter().find(|(_, given)| *given) {
+            Some((flag, _)) if !any_websocket => Err(needs(flag, "listener", "ws:// or wss://")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl UpstreamFlags {
+    fn lay_over(&self, upstreams: &mut [Upstream]) -> Result<(), Failure> {
+        let mut any_tls = false;
+        let mut any_websocket = false;
+        for upstream in upstreams {
+            let Some(url) = upstream.url.as_deref().and_then(|url| Url::parse_lenient(url).ok()) else {
+                return Ok(());
+            };
+            if url.scheme.is_tls() {
+                any_tls = true;
+                replace(&mut upstream.cafile, &self.upstream_cafile);
+                replace(&mut upstream.cert, &self.upstream_cert);
+                replace(&mut upstream.key, &self.upstream_key);
+                replace(&mut upstream.insecure, &self.insecure.then_some(true));
+                replace(&mut upstream.alpn, &unless_empty(&self.upstream_alpn));
+            }
+            if url.scheme.is_websocket() {
+                any_websocket = true;
+                replace(&mut upstream.headers, &unless_empty(&self.upstream_header));
+            }
+            replace(&mut upstream.proxy, &self.upstream_proxy);
+        }
+        let tls = [
+            ("--upstream-cafile", self.upstream_cafile.is_some()),
+            ("--upstream-cert", self.upstream_cert.is_some()),
+            ("--upstream-key", self.upstream_key.is_some()),
+            ("--insecure", self.insecure),
+            ("--upstream-alpn", !self.upstream_alpn.is_empty()),
+        ];
+        if !any_tls && let Some((flag, _)) = tls.iter().find(|(_, given)| *given) {
+            return Err(needs(flag, "upstream", "tls:// or wss://"));
+        }
+        if !any_websocket && !self.upstream_header.is_empty() {
+            return Err(needs("--upstream-header", "upstream", "ws:// or wss://"));
+        }
+        Ok(())
+    }
+}
+
+impl LimitFlags {
+    fn lay_over(&self, settings: &mut Settings) {
+        let limits = &mut settings.limits;
+        replace(&mut limits.max_connections, &self.max_connections);
+        replace(&mut limits.max_connections_per_address, &self.max_connections_per_address);
+        replace(&mut limits.connect_timeout, &self.connect_timeout);
+        replace(&mut limits.max_packet, &self.max_packet);
+        replace(&mut limits.max_buffered, &self.max_buffered);
+        replace(&mut limits.workers, &self.workers);
+        replace(&mut limits.grace, &self.grace);
+    }
+}
+
+fn replace<T: Clone>(setting: &mut Option<T>, flag: &Option<T>) {
+    if flag.is_some() {
+        setting.clone_from(flag);
+    }
+}
+
+fn unless_empty(words: &[String]) -> Option<Vec<String>> {
+    (!words.is_empty()).then(|| words.to_vec())
+}
+
+fn needs(flag: &str, side: &str, schemes: &str) -> Failure {
+    let variable = flag.trim_start_matches('-').replace('-', "_").to_uppercase();
+    Failure::usage(format_args!(
+        "{flag} (or MQWAY_{variable}) is of no use without a {side} at {schemes}; leave it out or change the URL"
+    ))
+}
