@@ -16,7 +16,7 @@ use crate::{config, ping, proxy, tap};
     version,
     about = "MQTT over every transport: a proxy between them, and tools to look at them",
     after_help = "URLs: tcp:// (mqtt://), tls:// (mqtts://), ws://, wss://, unix:///path.\n\
-        Every flag is also a variable of the environment, as in MQWAY_LISTEN."
+        Every flag is also a variable of the environment: --max-packet is MQWAY_MAX_PACKET."
 )]
 pub struct Cli {
     #[command(subcommand)]

@@ -169,7 +169,7 @@ impl ListenerFlags {
             replace(&mut listener.proxy_protocol, &self.proxy_protocol.then_some(true));
         }
         if !any_tls && let Some((flag, _)) = tls.iter().find(|(_, file)| file.is_some()) {
-            return Err(needs(flag, "listener", "tls:// or wss://"));
+            return Err(needs(flag, "a listener", "tls:// or wss://"));
         }
         let websocket = [
             ("--allow-origin", !self.allow_origin.is_empty()),
@@ -178,7 +178,7 @@ impl ListenerFlags {
             ("--trust-forwarded", !self.trust_forwarded.is_empty()),
         ];
         match websocket.iter().find(|(_, given)| *given) {
-            Some((flag, _)) if !any_websocket => Err(needs(flag, "listener", "ws:// or wss://")),
+            Some((flag, _)) if !any_websocket => Err(needs(flag, "a listener", "ws:// or wss://")),
             _ => Ok(()),
         }
     }
@@ -214,10 +214,10 @@ impl UpstreamFlags {
             ("--upstream-alpn", !self.upstream_alpn.is_empty()),
         ];
         if !any_tls && let Some((flag, _)) = tls.iter().find(|(_, given)| *given) {
-            return Err(needs(flag, "upstream", "tls:// or wss://"));
+            return Err(needs(flag, "an upstream", "tls:// or wss://"));
         }
         if !any_websocket && !self.upstream_header.is_empty() {
-            return Err(needs("--upstream-header", "upstream", "ws:// or wss://"));
+            return Err(needs("--upstream-header", "an upstream", "ws:// or wss://"));
         }
         Ok(())
     }
@@ -249,6 +249,6 @@ fn unless_empty(words: &[String]) -> Option<Vec<String>> {
 fn needs(flag: &str, side: &str, schemes: &str) -> Failure {
     let variable = flag.trim_start_matches('-').replace('-', "_").to_uppercase();
     Failure::usage(format_args!(
-        "{flag} (or MQWAY_{variable}) is of no use without a {side} at {schemes}; leave it out or change the URL"
+        "{flag} (or MQWAY_{variable}) is of no use without {side} at {schemes}; leave it out or change the URL"
     ))
 }
