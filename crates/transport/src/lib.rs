@@ -1,8 +1,12 @@
 //! Layers of bytes.
 
+#![forbid(unsafe_code)]
+
 pub mod cidr;
 pub mod error;
 pub mod facts;
+pub mod forwarded;
+pub mod proxy_protocol;
 pub mod stack;
 pub mod tls;
 pub mod tunnel;

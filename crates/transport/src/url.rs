@@ -187,8 +187,22 @@ impl fmt::Display for UrlError {
 
 impl std::error::Error for UrlError {}
 
+impl UrlError {
+    pub(crate) fn new(text: &str, why: impl Into<String>) -> UrlError {
+        parse::fail(text, why)
+    }
+
+    /// Says in front where the text came from.
+    pub(crate) fn with_origin(mut self, origin: &str) -> UrlError {
+        self.why = format!("{} (from {origin})", self.why);
+        self
+    }
+}
+
+pub(crate) use parse::address_and_credentials;
+
 /// `host:port`, IPv6 in brackets.
-struct Authority<'a>(&'a str, u16);
+pub(crate) struct Authority<'a>(pub(crate) &'a str, pub(crate) u16);
 
 impl fmt::Display for Authority<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -42,19 +42,29 @@ fn parse(text: &str, default: Option<Scheme>) -> Result<Url, UrlError> {
     }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, target) = rest.split_at(end);
+    let (user, password, host, port) =
+        address_and_credentials(text, authority).map_err(|error| match target.contains('@') {
+            true => fail(text, "a /, ? or # in a password must be written %2F, %3F or %23"),
+            false => error,
+        })?;
+    let path =
+        if scheme.is_websocket() { websocket_path(text, target)? } else { no_path(text, scheme, target)? };
+    Ok(Url { scheme, host, port: port.unwrap_or(scheme.default_port()), path, user, password })
+}
+
+/// Everything that may stand between `://` and the path.
+pub(crate) type Parts = (Option<String>, Option<Secret>, String, Option<u16>);
+
+/// Splits `[user[:password]@]host[:port]`; `text` is the whole, for messages.
+pub(crate) fn address_and_credentials(text: &str, authority: &str) -> Result<Parts, UrlError> {
     // The last @ ends the credentials: people forget to encode one in a password.
     let (credentials, address) = match authority.rsplit_once('@') {
         Some((credentials, address)) => (Some(credentials), address),
         None => (None, authority),
     };
     let (user, password) = credentials.map_or(Ok((None, None)), |c| split_credentials(text, c))?;
-    let (host, port) = split_address(text, address).map_err(|error| match target.contains('@') {
-        true => fail(text, "a /, ? or # in a password must be written %2F, %3F or %23"),
-        false => error,
-    })?;
-    let path =
-        if scheme.is_websocket() { websocket_path(text, target)? } else { no_path(text, scheme, target)? };
-    Ok(Url { scheme, host, port: port.unwrap_or(scheme.default_port()), path, user, password })
+    let (host, port) = split_address(text, address)?;
+    Ok((user, password, host, port))
 }
 
 fn split_scheme<'a>(text: &'a str, default: Option<Scheme>) -> Result<(Scheme, &'a str), UrlError> {
@@ -217,7 +227,7 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
-fn fail(text: &str, why: impl Into<String>) -> UrlError {
+pub(super) fn fail(text: &str, why: impl Into<String>) -> UrlError {
     UrlError { text: without_credentials(text), why: why.into() }
 }
 
