@@ -1,0 +1,99 @@
+//! Buffers: the one that a worker reads into, and those lent to connections that have something to send or keep.
+
+/// What one read of a socket brings at the most, in bytes.
+pub(crate) const READ_SIZE: usize = 64 * 1024;
+
+/// Room before the bytes read, for the start of a packet that an earlier read brought: so that the common case,
+/// a packet cut by the end of a read, costs a copy of that packet's start and nothing else.
+pub(crate) const HEADROOM: usize = 4 * 1024;
+
+/// A worker's one read buffer.
+pub(crate) struct ReadBuffer {
+    bytes: Box<[u8]>,
+}
+
+impl ReadBuffer {
+    pub fn new() -> ReadBuffer {
+        ReadBuffer { bytes: vec![0; HEADROOM + READ_SIZE].into_boxed_slice() }
+    }
+
+    /// Where a read goes.
+    pub fn space(&mut self) -> &mut [u8] {
+        &mut self.bytes[HEADROOM..]
+    }
+
+    /// The first `len` bytes read, with `before` (at most [`HEADROOM`]) put in front of them.
+    pub fn joined(&mut self, before: &[u8], len: usize) -> &mut [u8] {
+        let start = HEADROOM - before.len();
+        self.bytes[start..HEADROOM].copy_from_slice(before);
+        &mut self.bytes[start..HEADROOM + len]
+    }
+}
+
+/// Buffers that nobody uses at the moment. An idle connection owns none.
+pub(crate) struct Pool {
+    free: Vec<Vec<u8>>,
+    held: usize,
+}
+
+/// A buffer that grew over this goes back to the allocator rather than to the pool.
+const LARGEST_KEPT: usize = 256 * 1024;
+
+/// The bytes that a pool keeps at the most.
+const POOL_BYTES: usize = 8 * 1024 * 1024;
+
+impl Pool {
+    pub fn new() -> Pool {
+        Pool { free: Vec::new(), held: 0 }
+    }
+
+    /// Lends a buffer to `place` if it has none.
+    pub fn lend(&mut self, place: &mut Vec<u8>) {
+        if place.capacity() > 0 {
+            return;
+        }
+        if let Some(buffer) = self.free.pop() {
+            self.held -= buffer.capacity();
+            *place = buffer;
+        }
+    }
+
+    /// Takes back the buffer of `place`, which then owns no memory.
+    pub fn take_back(&mut self, place: &mut Vec<u8>) {
+        let mut buffer = std::mem::take(place);
+        let size = buffer.capacity();
+        if size == 0 || size > LARGEST_KEPT || self.held + size > POOL_BYTES {
+            return;
+        }
+        buffer.clear();
+        self.held += size;
+        self.free.push(buffer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_kept_stands_before_what_was_read() {
+        let mut buffer = ReadBuffer::new();
+        buffer.space()[..3].copy_from_slice(b"def");
+        assert_eq!(buffer.joined(b"abc", 3), b"abcdef");
+        assert_eq!(buffer.joined(b"", 2), b"de");
+    }
+
+    #[test]
+    fn a_pool_lends_what_it_got_back_but_keeps_nothing_large() {
+        let mut pool = Pool::new();
+        let mut small = Vec::with_capacity(100);
+        small.push(1);
+        pool.take_back(&mut small);
+        assert_eq!(small.capacity(), 0);
+        pool.lend(&mut small);
+        assert!(small.is_empty() && small.capacity() == 100);
+        let mut large = Vec::with_capacity(LARGEST_KEPT + 1);
+        pool.take_back(&mut large);
+        assert!(pool.free.is_empty());
+    }
+}

@@ -1,0 +1,127 @@
+//! One connection's state, as far as it is not the socket's.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use mqway_transport::Stack;
+use mqway_transport::facts::Facts;
+
+use crate::{Origin, Why};
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Its socket is not connected yet.
+    Dialling,
+    /// Connected; the layers below the application's bytes are shaking hands.
+    Handshaking,
+    /// Application bytes flow both ways.
+    Open,
+    /// We said that we are done; what the peer still sends is passed on.
+    Finishing,
+    /// The core is done with it. Last bytes are written, what comes is thrown away.
+    Closing,
+}
+
+/// A connection without its socket. Idle, it owns no buffer.
+pub(crate) struct Conn {
+    pub phase: Phase,
+    pub origin: Origin,
+    /// Absent for plain TCP and Unix sockets: nothing lies between the socket and the application.
+    pub stack: Option<Box<Stack>>,
+    /// The socket's peer, or the verified one that a PROXY header or a trusted forwarder named.
+    pub peer: Option<SocketAddr>,
+    /// The address that this connection is counted for, if it is.
+    pub counted: Option<IpAddr>,
+    /// Application bytes that the core has not used yet.
+    pub unread: Vec<u8>,
+    /// What is to be sent, before encryption.
+    pub plain: Vec<u8>,
+    /// What is being written to the socket, from `written` on.
+    pub wire: Vec<u8>,
+    pub written: usize,
+    /// What the layers learned about it, until the core asks.
+    pub facts: Option<Box<Facts>>,
+    /// What this connection adds to the engine's count of buffered bytes.
+    pub accounted: usize,
+    /// The end of the present phase, for those that are bounded in time.
+    pub deadline: Duration,
+    pub flags: Flags,
+}
+
+/// Facts about a connection, each one bit.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Flags {
+    /// It is on the list of those to be written at the end of the tick.
+    pub dirty: bool,
+    /// The core does not want to be shown bytes now.
+    pub paused: bool,
+    /// So much lies unread that the socket is left alone.
+    pub full: bool,
+    /// It is on the list of those whose unread bytes are to be shown again.
+    pub resumed: bool,
+    /// The core was told that it is blocked.
+    pub blocked: bool,
+    /// The peer said that it will send no more.
+    pub peer_ended: bool,
+    /// The core was told so.
+    pub told_ended: bool,
+    /// An error ended it: only last words are written.
+    pub failed: bool,
+    /// The socket's sending side is shut.
+    pub shut: bool,
+}
+
+impl Conn {
+    pub fn new(origin: Origin, phase: Phase, peer: Option<SocketAddr>) -> Conn {
+        Conn {
+            phase,
+            origin,
+            stack: None,
+            peer,
+            counted: None,
+            unread: Vec::new(),
+            plain: Vec::new(),
+            wire: Vec::new(),
+            written: 0,
+            facts: None,
+            accounted: 0,
+            deadline: Duration::MAX,
+            flags: Flags::default(),
+        }
+    }
+
+    /// Bytes that wait to be written.
+    pub fn queued(&self) -> usize {
+        self.plain.len() + self.wire.len() - self.written
+    }
+
+    /// Whether the shell should read the socket now.
+    pub fn wants_input(&self) -> bool {
+        let held_back = self.flags.paused || self.flags.full;
+        match self.phase {
+            Phase::Dialling => false,
+            Phase::Open | Phase::Finishing => !held_back && !self.flags.peer_ended,
+            Phase::Handshaking | Phase::Closing => !self.flags.peer_ended,
+        }
+    }
+}
+
+/// What the deadline of a phase is called when it passes.
+pub(crate) fn deadline_name(phase: Phase) -> Why {
+    Why::TimedOut(match phase {
+        Phase::Dialling => "connecting",
+        Phase::Handshaking => "handshake",
+        Phase::Open | Phase::Finishing | Phase::Closing => "closing",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Conn>() <= 256, "{}", size_of::<Conn>());
+    }
+}

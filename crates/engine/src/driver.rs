@@ -1,0 +1,549 @@
+//! A core with its connections, driven by a shell: everything that the engine decides, without a socket.
+//!
+//! The mio worker and the simulator both call it with what happened on their sockets, and then
+//! [`Driver::settle`], which lets the core have its say and writes what is to be written.
+
+use std::io as std_io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mqway_transport::{Blame, ClientOptions, ServerOptions, Stack, Stage};
+
+use crate::buffers::{HEADROOM, ReadBuffer};
+use crate::conn::{Conn, Phase, deadline_name};
+use crate::counters::add;
+use crate::io::{Effect, Shared};
+use crate::timers::{Due, ShellDue};
+use crate::{ConnId, Core, Counters, Io, ListenerId, Origin, Why};
+
+/// How often in one tick the core may answer to what its own answers brought about, before others get their turn.
+const MOST_ROUNDS: usize = 16;
+
+/// What a shell does for the driver.
+pub(crate) trait Shell<M> {
+    /// Writes to the connection's socket, without blocking.
+    fn write(&mut self, conn: ConnId, bytes: &[u8]) -> std_io::Result<usize>;
+
+    /// Does what the core or the driver asked for.
+    fn apply(&mut self, effect: Effect<M>);
+}
+
+/// A core and its connections.
+pub(crate) struct Driver<C: Core> {
+    pub core: C,
+    pub io: Io<C::Mail>,
+    /// Where TLS decrypts to.
+    scratch: Vec<u8>,
+}
+
+impl<C: Core> Driver<C> {
+    pub fn new(core: C, worker: usize, shared: Arc<Shared<C::Mail>>) -> Driver<C> {
+        Driver { core, io: Io::new(worker, shared), scratch: Vec::new() }
+    }
+
+    /// A listener accepted a connection, which the shared admission has let in.
+    pub fn accepted(
+        &mut self,
+        listener: ListenerId,
+        options: &Arc<ServerOptions>,
+        peer: Option<SocketAddr>,
+    ) -> Option<ConnId> {
+        let mut conn = Conn::new(Origin::Accepted(listener), Phase::Handshaking, peer);
+        // Behind a load balancer or a forwarder the socket's address is not the client's.
+        let direct = !options.proxy_protocol && options.trusted_forwarders.is_empty();
+        if direct && !count_address(&self.io.shared, &mut conn) {
+            self.io.shared.admission.leave();
+            return None;
+        }
+        let plain = !options.proxy_protocol && options.tls.is_none() && options.websocket.is_none();
+        if !plain {
+            conn.stack = Some(Box::new(Stack::server(options, peer)));
+            conn.deadline = self.io.now + self.io.shared.limits.handshake_time;
+        }
+        let deadline = conn.deadline;
+        let id = self.io.table.insert(conn);
+        add(&self.counters().open, 1);
+        if plain {
+            self.open(id);
+        } else {
+            self.io.timers.set(deadline, Due::Conn(id));
+        }
+        Some(id)
+    }
+
+    /// A dialled connection's socket is connected.
+    pub fn connected(&mut self, id: ConnId, options: &Arc<ClientOptions>, peer: Option<SocketAddr>) {
+        let Some(conn) = self.io.table.find(id) else { return };
+        conn.peer = peer;
+        conn.phase = Phase::Handshaking;
+        if options.tunnel.is_none() && options.tls.is_none() && options.websocket.is_none() {
+            return self.open(id);
+        }
+        match Stack::client(options, &mut conn.plain) {
+            Ok(stack) => conn.stack = Some(Box::new(stack)),
+            Err(error) => return self.fail(id, Why::Transport(error)),
+        }
+        self.io.mark_dirty(id);
+    }
+
+    /// A connection has come from another worker; the core is told next, and then [`Driver::show_arrived`].
+    pub fn arrived(&mut self, conn: Conn) -> ConnId {
+        let id = self.io.table.insert(conn);
+        self.io.account(id);
+        self.io.mark_dirty(id);
+        id
+    }
+
+    /// Shows the core the bytes that its predecessor did not use.
+    pub fn show_arrived(&mut self, id: ConnId) {
+        let Some(conn) = self.io.table.find(id) else { return };
+        if !conn.flags.paused && !conn.flags.resumed {
+            conn.flags.resumed = true;
+            self.io.resumed.push(id);
+        }
+    }
+
+    /// The shell has read `len` bytes into `buffer`.
+    pub fn receive(&mut self, id: ConnId, buffer: &mut ReadBuffer, len: usize) {
+        add(&self.counters().bytes_read, len as u64);
+        let Some(conn) = self.io.table.find(id) else { return };
+        if conn.flags.failed {
+            return;
+        }
+        let Some(stack) = &mut conn.stack else { return self.deliver_read(id, buffer, len) };
+
+        let in_place = stack.stage() == Stage::Open && !stack.must_seal();
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let result = stack.receive(&mut buffer.space()[..len], &mut scratch, &mut conn.plain);
+        let says_something = !conn.plain.is_empty() || stack.must_seal();
+        if says_something {
+            self.io.mark_dirty(id);
+        }
+        match result {
+            Ok(received) => {
+                if received.opened {
+                    self.open(id);
+                }
+                let ended = received.ended;
+                if in_place {
+                    let len = received.data.len();
+                    self.deliver_read(id, buffer, len);
+                } else {
+                    self.deliver(id, received.data);
+                }
+                if ended {
+                    self.peer_ended(id);
+                }
+            }
+            Err(error) => self.fail(id, Why::Transport(error)),
+        }
+        self.scratch = scratch;
+    }
+
+    /// The peer has shut its side of the socket.
+    pub fn receive_end(&mut self, id: ConnId) {
+        let Some(conn) = self.io.table.find(id) else { return };
+        if let Some(stack) = &mut conn.stack
+            && let Err(error) = stack.receive_eof()
+        {
+            conn.flags.peer_ended = true;
+            return self.fail(id, Why::Transport(error));
+        }
+        self.peer_ended(id);
+    }
+
+    /// The socket is broken, or could not be connected.
+    pub fn socket_failed(&mut self, id: ConnId, why: Why) {
+        let Some(conn) = self.io.table.find(id) else { return };
+        let (phase, origin) = (conn.phase, conn.origin);
+        self.io.remove(id);
+        self.tell_closed(id, phase, origin, why);
+    }
+
+    /// Tells the core of moments that have come; returns the shell's own.
+    pub fn expire(&mut self, now: Duration, shell_due: &mut Vec<ShellDue>) {
+        self.io.now = now;
+        while let Some(due) = self.io.timers.pop(now) {
+            match due {
+                Due::Core(key) => self.core.timer(&mut self.io, key),
+                Due::Conn(id) => self.deadline(id),
+                Due::Shell(due) => shell_due.push(due),
+            }
+        }
+    }
+
+    /// Lets the core answer, writes what there is, and repeats while that leads to more. Returns whether
+    /// something is left to do at once.
+    pub fn settle(&mut self, shell: &mut impl Shell<C::Mail>) -> bool {
+        for _ in 0..MOST_ROUNDS {
+            self.show_resumed();
+            self.core.end_tick(&mut self.io);
+            self.flush(shell);
+            for effect in std::mem::take(&mut self.io.effects) {
+                let done =
+                    if let Effect::Drop(id) | Effect::HandOver(id, ..) = &effect { Some(*id) } else { None };
+                shell.apply(effect);
+                if let Some(id) = done {
+                    self.io.table.release(id);
+                }
+            }
+            if self.io.resumed.is_empty() && self.io.dirty.is_empty() && self.io.effects.is_empty() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.io.shared.counters
+    }
+
+    fn open(&mut self, id: ConnId) {
+        let Io { table, shared, .. } = &mut self.io;
+        let Some(conn) = table.find(id) else { return };
+        conn.facts = conn.stack.as_mut().and_then(|stack| stack.take_facts());
+        conn.peer = conn.facts.as_ref().and_then(|facts| facts.peer).or(conn.peer);
+        conn.deadline = Duration::MAX;
+        conn.phase = Phase::Open;
+        let origin = conn.origin;
+        let counted = matches!(origin, Origin::Dialled(_)) || conn.counted.is_some();
+        if !counted && !count_address(shared, conn) {
+            return self.io.remove(id);
+        }
+        self.core.opened(&mut self.io, id, origin);
+    }
+
+    /// Shows the core the first `len` bytes of the read buffer, after those that it left unused before.
+    fn deliver_read(&mut self, id: ConnId, buffer: &mut ReadBuffer, len: usize) {
+        let Some(conn) = self.io.table.find(id) else { return };
+        if conn.flags.paused || conn.unread.len() > HEADROOM || conn.phase == Phase::Closing {
+            return self.deliver(id, &mut buffer.space()[..len]);
+        }
+        if len == 0 {
+            return;
+        }
+        let mut before = std::mem::take(&mut conn.unread);
+        let data = buffer.joined(&before, len);
+        if before.capacity() > 0 {
+            self.io.pool.take_back(&mut before);
+        }
+        let used = self.core.data(&mut self.io, id, data);
+        self.keep(id, data, used);
+    }
+
+    /// Shows the core bytes, after those that it left unused before.
+    fn deliver(&mut self, id: ConnId, data: &mut [u8]) {
+        let Some(conn) = self.io.table.find(id) else { return };
+        if data.is_empty() || !matches!(conn.phase, Phase::Open | Phase::Finishing) {
+            return;
+        }
+        if conn.flags.paused {
+            self.keep(id, data, 0);
+        } else if conn.unread.is_empty() {
+            let used = self.core.data(&mut self.io, id, data);
+            self.keep(id, data, used);
+        } else {
+            conn.unread.extend_from_slice(data);
+            self.show_unread(id);
+        }
+    }
+
+    /// Shows the core what it left unused.
+    fn show_unread(&mut self, id: ConnId) {
+        let Some(conn) = self.io.table.find(id) else { return };
+        let mut unread = std::mem::take(&mut conn.unread);
+        let used = self.core.data(&mut self.io, id, &mut unread).min(unread.len());
+        unread.drain(..used);
+        match self.io.table.find(id) {
+            Some(conn) if !unread.is_empty() => {
+                conn.unread = unread;
+                self.bound_unread(id, used);
+            }
+            Some(_) | None => {
+                self.io.pool.take_back(&mut unread);
+                self.bound_unread(id, used);
+            }
+        }
+    }
+
+    /// Keeps what the core did not use, until more comes or it resumes.
+    fn keep(&mut self, id: ConnId, data: &[u8], used: usize) {
+        let left = &data[used.min(data.len())..];
+        if !left.is_empty()
+            && let Some(conn) = self.io.table.find(id)
+            && conn.phase != Phase::Closing
+        {
+            self.io.pool.lend(&mut conn.unread);
+            conn.unread.extend_from_slice(left);
+        }
+        self.bound_unread(id, used);
+    }
+
+    /// Leaves the socket alone while too much lies unread, and drops the connection where that cannot end.
+    fn bound_unread(&mut self, id: ConnId, used: usize) {
+        let Some(conn) = self.io.table.find(id) else { return };
+        let full = conn.unread.len() >= self.io.shared.limits.unread;
+        let paused = conn.flags.paused;
+        if conn.flags.full && !full {
+            self.io.effects.push(Effect::ReadAgain(id));
+        }
+        conn.flags.full = full;
+        self.io.account(id);
+        if full && used == 0 && !paused {
+            self.over_limit(id, "bytes that wait for the rest of their packet");
+        } else if self.over_total() && self.io.table.find(id).is_some_and(|conn| !conn.unread.is_empty()) {
+            self.over_limit(id, "bytes buffered in all");
+        }
+    }
+
+    fn over_total(&self) -> bool {
+        self.counters().snapshot_buffered() > self.io.shared.limits.buffered as u64
+    }
+
+    fn over_limit(&mut self, id: ConnId, which: &'static str) {
+        add(&self.counters().dropped_over_limit, 1);
+        self.socket_failed(id, Why::Limit(which));
+    }
+
+    fn show_resumed(&mut self) {
+        for id in std::mem::take(&mut self.io.resumed) {
+            let Some(conn) = self.io.table.find(id) else { continue };
+            conn.flags.resumed = false;
+            if conn.flags.paused {
+                continue;
+            }
+            if !conn.unread.is_empty() {
+                self.show_unread(id);
+            }
+            self.io.effects.push(Effect::ReadAgain(id));
+            self.tell_ended(id);
+        }
+    }
+
+    fn peer_ended(&mut self, id: ConnId) {
+        let Some(conn) = self.io.table.find(id) else { return };
+        conn.flags.peer_ended = true;
+        self.tell_ended(id);
+        self.conclude(id);
+    }
+
+    /// Tells the core that the peer has ended, once it has been shown all that came before.
+    fn tell_ended(&mut self, id: ConnId) {
+        let Some(conn) = self.io.table.find(id) else { return };
+        let shown = !conn.flags.paused || conn.unread.is_empty();
+        if conn.flags.peer_ended && shown && !conn.flags.told_ended {
+            conn.flags.told_ended = true;
+            if matches!(conn.phase, Phase::Open | Phase::Finishing) {
+                self.core.ended(&mut self.io, id);
+            }
+        }
+    }
+
+    /// Ends a connection because of an error. Last words that the stack has left are still written.
+    fn fail(&mut self, id: ConnId, why: Why) {
+        let Some(conn) = self.io.table.find(id) else { return };
+        let (phase, origin) = (conn.phase, conn.origin);
+        if phase == Phase::Closing {
+            return self.io.remove(id);
+        }
+        conn.phase = Phase::Closing;
+        conn.flags.failed = true;
+        conn.deadline = self.io.now + self.io.shared.limits.close_time;
+        let deadline = conn.deadline;
+        self.io.timers.set(deadline, Due::Conn(id));
+        self.io.mark_dirty(id);
+        self.tell_closed(id, phase, origin, why);
+    }
+
+    fn deadline(&mut self, id: ConnId) {
+        let Some(conn) = self.io.table.find(id) else { return };
+        if conn.deadline > self.io.now {
+            return;
+        }
+        let (phase, origin) = (conn.phase, conn.origin);
+        if let (Phase::Handshaking, Some(stack)) = (phase, &mut conn.stack) {
+            let error = stack.timed_out(&mut conn.plain);
+            if matches!(origin, Origin::Accepted(_)) {
+                add(&self.counters().handshake_timeouts, 1);
+            }
+            return self.fail(id, Why::Transport(error));
+        }
+        self.socket_failed(id, deadline_name(phase));
+    }
+
+    /// Tells the core, if it knows of the connection, and the log, if it doesn't.
+    fn tell_closed(&mut self, id: ConnId, phase: Phase, origin: Origin, why: Why) {
+        match (phase, origin) {
+            (Phase::Closing, _) => {}
+            (Phase::Dialling | Phase::Handshaking, Origin::Accepted(listener)) => {
+                self.tell_handshake_failed(id, listener, &why);
+            }
+            (Phase::Dialling | Phase::Handshaking, Origin::Dialled(_)) => {
+                add(&self.counters().dial_failures, 1);
+                self.core.closed(&mut self.io, id, &why);
+            }
+            (Phase::Open | Phase::Finishing, _) => self.core.closed(&mut self.io, id, &why),
+        }
+    }
+
+    fn tell_handshake_failed(&self, id: ConnId, listener: ListenerId, why: &Why) {
+        add(&self.counters().handshake_failures, 1);
+        let peer = self.io.peer(id).map_or_else(|| "a client".to_owned(), |peer| peer.to_string());
+        let level = match why {
+            Why::Transport(error) if error.blame() == Blame::Local => log::Level::Warn,
+            _ => log::Level::Info,
+        };
+        log::log!(level, "listener {}: {peer}: {why}", listener.0 + 1);
+    }
+
+    fn flush(&mut self, shell: &mut impl Shell<C::Mail>) {
+        for id in std::mem::take(&mut self.io.dirty) {
+            if let Some(conn) = self.io.table.find(id) {
+                conn.flags.dirty = false;
+                self.write(id, shell);
+            }
+        }
+    }
+
+    /// Writes as much as the socket takes.
+    pub fn write(&mut self, id: ConnId, shell: &mut impl Shell<C::Mail>) {
+        loop {
+            let Some(conn) = self.io.table.find(id) else { return };
+            if conn.phase == Phase::Dialling || conn.flags.shut {
+                return;
+            }
+            if conn.written == conn.wire.len()
+                && let Err(error) = self.refill(id)
+            {
+                return self.fail(id, Why::Transport(error));
+            }
+            let Some(conn) = self.io.table.find(id) else { return };
+            let bytes = &conn.wire[conn.written..];
+            if bytes.is_empty() {
+                break;
+            }
+            let asked = bytes.len();
+            let result = shell.write(id, bytes);
+            let counters = &self.io.shared.counters;
+            add(&counters.writes, 1);
+            match result {
+                Ok(written) => {
+                    add(&counters.bytes_written, written as u64);
+                    conn.written += written;
+                    if written < asked {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == std_io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == std_io::ErrorKind::Interrupted => {}
+                Err(error) => return self.write_failed(id, error),
+            }
+        }
+        self.io.account(id);
+        self.tell_pace(id);
+        self.conclude(id);
+    }
+
+    /// The peer takes no more. What it had sent before may still lie in the socket: a broker that refuses a
+    /// client says why and closes, while the client is still sending. So what can be read is read first.
+    fn write_failed(&mut self, id: ConnId, error: std_io::Error) {
+        let Some(conn) = self.io.table.find(id) else { return };
+        let still_readable = conn.wants_input() && error.kind() == std_io::ErrorKind::BrokenPipe;
+        if !still_readable {
+            return self.socket_failed(id, Why::Socket(error));
+        }
+        conn.flags.shut = true;
+        conn.plain = Vec::new();
+        conn.wire = Vec::new();
+        conn.written = 0;
+        conn.deadline = self.io.now + self.io.shared.limits.close_time;
+        let deadline = conn.deadline;
+        self.io.timers.set(deadline, Due::Conn(id));
+        self.io.account(id);
+        self.io.effects.push(Effect::ReadAgain(id));
+    }
+
+    /// Makes the next bytes for the socket out of what was gathered.
+    fn refill(&mut self, id: ConnId) -> Result<(), mqway_transport::Error> {
+        let Some(conn) = self.io.table.find(id) else { return Ok(()) };
+        conn.wire.clear();
+        conn.written = 0;
+        let result = match &mut conn.stack {
+            Some(stack) if stack.must_seal() => {
+                self.io.pool.lend(&mut conn.wire);
+                stack.seal(&mut conn.plain, &mut conn.wire)
+            }
+            _ => {
+                std::mem::swap(&mut conn.plain, &mut conn.wire);
+                Ok(())
+            }
+        };
+        if conn.plain.is_empty() {
+            self.io.pool.take_back(&mut conn.plain);
+        }
+        if conn.wire.is_empty() {
+            self.io.pool.take_back(&mut conn.wire);
+        }
+        result
+    }
+
+    /// Tells the core where a reader has become too slow, or has caught up.
+    fn tell_pace(&mut self, id: ConnId) {
+        let (high, low) = (self.io.shared.limits.high_water, self.io.shared.limits.low_water);
+        let over_total = self.over_total();
+        let Some(conn) = self.io.table.find(id) else { return };
+        let queued = conn.queued();
+        if queued > 0 && over_total {
+            return self.over_limit(id, "bytes buffered in all");
+        }
+        if conn.phase != Phase::Open {
+            return;
+        }
+        if !conn.flags.blocked && queued > high {
+            conn.flags.blocked = true;
+            self.core.blocked(&mut self.io, id);
+        } else if conn.flags.blocked && queued <= low {
+            conn.flags.blocked = false;
+            self.core.unblocked(&mut self.io, id);
+        }
+    }
+
+    /// Shuts the socket once all is written, and forgets the connection once both sides are done.
+    fn conclude(&mut self, id: ConnId) {
+        let Some(conn) = self.io.table.find(id) else { return };
+        if !matches!(conn.phase, Phase::Finishing | Phase::Closing) || conn.queued() > 0 || conn.flags.dirty {
+            return;
+        }
+        let awaits = conn.stack.as_ref().is_some_and(|stack| stack.awaits_peer_close());
+        if awaits && !conn.flags.peer_ended && !conn.flags.failed {
+            return;
+        }
+        if !conn.flags.shut {
+            conn.flags.shut = true;
+            self.io.effects.push(Effect::Shut(id));
+        }
+        if conn.flags.peer_ended {
+            let (phase, origin) = (conn.phase, conn.origin);
+            self.io.remove(id);
+            self.tell_closed(id, phase, origin, Why::Done);
+        }
+    }
+}
+
+/// Counts the connection for its peer's address, if there is a limit. False: there are too many.
+fn count_address<M>(shared: &Shared<M>, conn: &mut Conn) -> bool {
+    if let (true, Some(peer)) = (shared.admission.counts_addresses(), conn.peer) {
+        if !shared.admission.enter_address(peer.ip(), &shared.counters) {
+            return false;
+        }
+        conn.counted = Some(peer.ip());
+    }
+    true
+}
+
+impl Counters {
+    fn snapshot_buffered(&self) -> u64 {
+        self.buffered.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,309 @@
+//! What a core may ask of the engine.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mqway_transport::facts::Facts;
+use mqway_transport::websocket::CloseCode;
+
+use crate::admission::Admission;
+use crate::buffers::Pool;
+use crate::conn::{Conn, Phase};
+use crate::counters::{add, take};
+use crate::mailbox::{Letter, Mailbox};
+use crate::table::Table;
+use crate::timers::{Due, Timers};
+use crate::{ConnId, Counters, Dial, Limits, Origin};
+
+/// One worker's connections, timers and mail, as its core sees them. Nothing here blocks or touches a socket:
+/// what is asked for happens when the tick ends.
+///
+/// Calls that name a connection which is gone do nothing.
+pub struct Io<M> {
+    pub(crate) now: Duration,
+    pub(crate) table: Table,
+    /// Connections with something to write.
+    pub(crate) dirty: Vec<ConnId>,
+    /// Connections whose unread bytes are to be shown to the core again.
+    pub(crate) resumed: Vec<ConnId>,
+    pub(crate) effects: Vec<Effect<M>>,
+    pub(crate) timers: Timers,
+    pub(crate) pool: Pool,
+    pub(crate) worker: usize,
+    /// Mail of this tick, by worker.
+    pub(crate) outbox: Vec<Vec<Letter<M>>>,
+    pub(crate) shared: Arc<Shared<M>>,
+}
+
+/// What the workers of one engine have in common.
+pub(crate) struct Shared<M> {
+    pub limits: Limits,
+    pub counters: Arc<Counters>,
+    pub admission: Admission,
+    pub mailboxes: Vec<Mailbox<M>>,
+}
+
+/// What a shell has to do for a connection, beyond reading and writing.
+pub(crate) enum Effect<M> {
+    /// Connect a socket for it.
+    Dial(ConnId, Dial),
+    /// Its socket may have bytes that were left alone.
+    ReadAgain(ConnId),
+    /// Shut its socket's sending side.
+    Shut(ConnId),
+    /// It is gone: close its socket and release its slot.
+    Drop(ConnId),
+    /// Its socket moves to another worker.
+    HandOver(ConnId, Box<Conn>, usize, M),
+}
+
+impl<M> Io<M> {
+    pub(crate) fn new(worker: usize, shared: Arc<Shared<M>>) -> Io<M> {
+        Io {
+            now: Duration::ZERO,
+            table: Table::default(),
+            dirty: Vec::new(),
+            resumed: Vec::new(),
+            effects: Vec::new(),
+            timers: Timers::default(),
+            pool: Pool::new(),
+            worker,
+            outbox: shared.mailboxes.iter().map(|_| Vec::new()).collect(),
+            shared,
+        }
+    }
+
+    /// The time since the engine's start, as of the beginning of this tick.
+    pub fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// This worker's number, from 0.
+    pub fn worker(&self) -> usize {
+        self.worker
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Sends one packet: on a WebSocket, as one message.
+    #[inline]
+    pub fn send(&mut self, conn: ConnId, packet: &[u8]) {
+        self.push(conn, packet, |stack, bytes, out| stack.send(bytes, out));
+    }
+
+    /// Sends many whole packets that lie one behind the other. Only for a connection that does not frame packets:
+    /// see [`Io::frames_packets`].
+    #[inline]
+    pub fn send_run(&mut self, conn: ConnId, packets: &[u8]) {
+        debug_assert!(!self.frames_packets(conn), "packets of a WebSocket are sent one by one");
+        self.send(conn, packets);
+    }
+
+    /// Begins a packet of `len` bytes in all, which [`Io::send_piece`] then sends as they come.
+    pub fn begin_packet(&mut self, conn: ConnId, len: usize) {
+        self.push(conn, &[], |stack, _, out| stack.begin_packet(len, out));
+    }
+
+    /// Sends the next bytes of a packet that was begun.
+    pub fn send_piece(&mut self, conn: ConnId, piece: &[u8]) {
+        self.push(conn, piece, |stack, bytes, out| stack.send_piece(bytes, out));
+    }
+
+    #[inline]
+    fn push(
+        &mut self,
+        id: ConnId,
+        bytes: &[u8],
+        framed: impl FnOnce(&mut mqway_transport::Stack, &[u8], &mut Vec<u8>),
+    ) {
+        let Some(conn) = self.table.find(id) else { return };
+        if conn.phase != Phase::Open || conn.flags.shut {
+            return;
+        }
+        self.pool.lend(&mut conn.plain);
+        match &mut conn.stack {
+            None => conn.plain.extend_from_slice(bytes),
+            Some(stack) => framed(stack, bytes, &mut conn.plain),
+        }
+        if !conn.flags.dirty {
+            conn.flags.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    /// Whether each packet must be sent by its own [`Io::send`], because the connection is a WebSocket.
+    pub fn frames_packets(&self, conn: ConnId) -> bool {
+        self.table.look(conn).is_some_and(|conn| conn.stack.is_some())
+    }
+
+    /// Bytes that wait to be written to the connection's socket.
+    pub fn queued(&self, conn: ConnId) -> usize {
+        self.table.look(conn).map_or(0, Conn::queued)
+    }
+
+    /// Shows the core no more of the connection's bytes until [`Io::resume`]; its socket is not read.
+    pub fn pause(&mut self, conn: ConnId) {
+        if let Some(conn) = self.table.find(conn) {
+            conn.flags.paused = true;
+        }
+    }
+
+    /// Ends a [`Io::pause`]. Bytes that the core left unused, paused or not, are shown again in this tick.
+    pub fn resume(&mut self, id: ConnId) {
+        let Some(conn) = self.table.find(id) else { return };
+        conn.flags.paused = false;
+        if !conn.flags.resumed {
+            conn.flags.resumed = true;
+            self.resumed.push(id);
+        }
+    }
+
+    /// Ends our side: what was sent is written, then the WebSocket and TLS are closed in their own words and the
+    /// socket is shut for sending. What the peer still sends is passed on, for a bounded time, until
+    /// [`Core::closed`](crate::Core::closed).
+    pub fn finish(&mut self, id: ConnId, code: CloseCode) {
+        self.wind_up(id, code, Phase::Finishing);
+    }
+
+    /// Ends the connection for the core: what was sent is written, then all is closed in order, in a bounded
+    /// time. What the peer still sends is thrown away.
+    pub fn close(&mut self, id: ConnId, code: CloseCode) {
+        self.wind_up(id, code, Phase::Closing);
+    }
+
+    fn wind_up(&mut self, id: ConnId, code: CloseCode, phase: Phase) {
+        let Some(conn) = self.table.find(id) else { return };
+        match (conn.phase, phase) {
+            (Phase::Closing, _) | (Phase::Finishing, Phase::Finishing) => return,
+            (Phase::Dialling, _) => return self.abort(id),
+            (Phase::Finishing, _) => conn.phase = phase,
+            (Phase::Handshaking | Phase::Open, _) => {
+                if let Some(stack) = &mut conn.stack {
+                    stack.close(code, &mut conn.plain);
+                }
+                conn.phase = phase;
+                conn.deadline = self.now + self.shared.limits.close_time;
+                self.timers.set(conn.deadline, Due::Conn(id));
+            }
+        }
+        if phase == Phase::Closing {
+            self.pool.take_back(&mut conn.unread);
+        }
+        // A core that had paused a connection would otherwise never learn that its peer is gone.
+        if phase == Phase::Closing && (conn.flags.paused || conn.flags.full) {
+            conn.flags.paused = false;
+            conn.flags.full = false;
+            self.effects.push(Effect::ReadAgain(id));
+        }
+        self.mark_dirty(id);
+    }
+
+    /// Drops the connection at once, with whatever waits in it.
+    pub fn abort(&mut self, id: ConnId) {
+        self.remove(id);
+    }
+
+    /// Makes a connection. It is [`opened`](crate::Core::opened) once every handshake is done, with `key` in its
+    /// [`Origin`], or [`closed`](crate::Core::closed) with the reason why not.
+    pub fn dial(&mut self, key: u64, dial: Dial) -> ConnId {
+        let mut conn = Conn::new(Origin::Dialled(key), Phase::Dialling, None);
+        conn.deadline = self.now + dial.time_limit;
+        let deadline = conn.deadline;
+        let id = self.table.insert(conn);
+        add(&self.shared.counters.open, 1);
+        add(&self.shared.counters.dialled, 1);
+        self.timers.set(deadline, Due::Conn(id));
+        self.effects.push(Effect::Dial(id, dial));
+        id
+    }
+
+    /// The address of the peer: the socket's, or the one that a PROXY header or a trusted forwarder named.
+    pub fn peer(&self, conn: ConnId) -> Option<SocketAddr> {
+        self.table.look(conn).and_then(|conn| conn.peer)
+    }
+
+    /// What TLS and HTTP told about the connection; given once.
+    pub fn take_facts(&mut self, conn: ConnId) -> Option<Box<Facts>> {
+        self.table.find(conn).and_then(|conn| conn.facts.take())
+    }
+
+    /// Has [`Core::timer`](crate::Core::timer) called with `key` at `at`. It is not cancelled: a core checks
+    /// whether the moment still means something.
+    pub fn set_timer(&mut self, at: Duration, key: u64) {
+        self.timers.set(at, Due::Core(key));
+    }
+
+    /// Writes to another worker's core, or to one's own. Gives the mail back if that mailbox is full.
+    pub fn post(&mut self, worker: usize, mail: M) -> Result<(), M> {
+        let waiting = self.outbox[worker].len() + self.shared.mailboxes[worker].len();
+        if waiting >= self.shared.limits.mailbox {
+            return Err(mail);
+        }
+        self.outbox[worker].push(Letter::Mail(mail));
+        Ok(())
+    }
+
+    /// Gives an open connection, with all its state, to another worker, whose core hears of it by
+    /// [`Core::arrived`](crate::Core::arrived). Bytes that this core did not use go along: `data` should return
+    /// how many it used and show no more interest.
+    pub fn hand_over(&mut self, id: ConnId, worker: usize, mail: M) {
+        let Some(mut conn) = self.table.remove(id) else { return };
+        self.account_to(&mut conn, 0);
+        conn.flags.dirty = false;
+        conn.flags.resumed = false;
+        self.effects.push(Effect::HandOver(id, Box::new(conn), worker, mail));
+    }
+
+    pub(crate) fn mark_dirty(&mut self, id: ConnId) {
+        if let Some(conn) = self.table.find(id)
+            && !conn.flags.dirty
+        {
+            conn.flags.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    /// Forgets a connection and has its socket closed.
+    pub(crate) fn remove(&mut self, id: ConnId) {
+        let Some(mut conn) = self.table.remove(id) else { return };
+        self.account_to(&mut conn, 0);
+        take(&self.shared.counters.open, 1);
+        if matches!(conn.origin, Origin::Accepted(_)) {
+            self.shared.admission.leave();
+        }
+        if let Some(address) = conn.counted {
+            self.shared.admission.leave_address(address);
+        }
+        for mut buffer in [conn.unread, conn.plain, conn.wire] {
+            self.pool.take_back(&mut buffer);
+        }
+        self.effects.push(Effect::Drop(id));
+    }
+
+    /// Brings the count of buffered bytes up to date for one connection.
+    pub(crate) fn account(&mut self, id: ConnId) {
+        let Some(conn) = self.table.find(id) else { return };
+        let held = conn.queued() + conn.unread.len();
+        if held == conn.accounted {
+            return;
+        }
+        account(&self.shared.counters, &mut conn.accounted, held);
+    }
+
+    fn account_to(&mut self, conn: &mut Conn, held: usize) {
+        account(&self.shared.counters, &mut conn.accounted, held);
+    }
+}
+
+fn account(counters: &Counters, accounted: &mut usize, held: usize) {
+    if held > *accounted {
+        add(&counters.buffered, (held - *accounted) as u64);
+    } else {
+        take(&counters.buffered, (*accounted - held) as u64);
+    }
+    *accounted = held;
+}

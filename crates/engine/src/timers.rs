@@ -1,0 +1,70 @@
+//! Moments to come, in order. Nothing is cancelled: whoever set a moment checks, when it comes, if it still matters.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+use crate::ConnId;
+
+/// What a moment is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Due {
+    /// The core's, by its own key.
+    Core(u64),
+    /// A connection's deadline: handshake, dial or close.
+    Conn(ConnId),
+    /// The shell's own.
+    Shell(ShellDue),
+}
+
+/// What a shell waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ShellDue {
+    /// A listener, by its place, has rested after an accept error.
+    Accept(usize),
+    /// The address of a dialled name that has so many others behind it has had its time.
+    NextAddress(ConnId, usize),
+}
+
+/// A queue of moments, in time since the engine's start.
+#[derive(Default)]
+pub(crate) struct Timers {
+    heap: BinaryHeap<Reverse<(Duration, Due)>>,
+}
+
+impl Timers {
+    pub fn set(&mut self, at: Duration, due: Due) {
+        self.heap.push(Reverse((at, due)));
+    }
+
+    /// When the first of them comes.
+    pub fn next(&self) -> Option<Duration> {
+        self.heap.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Takes the first one that has come by `now`.
+    pub fn pop(&mut self, now: Duration) -> Option<Due> {
+        if self.next()? > now {
+            return None;
+        }
+        self.heap.pop().map(|Reverse((_, due))| due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_come_in_order_and_not_before_their_time() {
+        let mut timers = Timers::default();
+        let ms = Duration::from_millis;
+        timers.set(ms(20), Due::Core(2));
+        timers.set(ms(10), Due::Core(1));
+        assert_eq!(timers.next(), Some(ms(10)));
+        assert_eq!(timers.pop(ms(9)), None);
+        assert_eq!(timers.pop(ms(30)), Some(Due::Core(1)));
+        assert_eq!(timers.pop(ms(30)), Some(Due::Core(2)));
+        assert_eq!(timers.pop(ms(30)), None);
+    }
+}

@@ -1,0 +1,573 @@
+//! The mio shell: one thread that owns its sockets and drives one core.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::{Events, Interest, Poll, Registry, Token};
+use mqway_transport::{ClientOptions, ServerOptions};
+
+use crate::buffers::{READ_SIZE, ReadBuffer};
+use crate::counters::add;
+use crate::driver::{Driver, Shell};
+use crate::io::{Effect, Shared};
+use crate::mailbox::Letter;
+use crate::resolver::Resolver;
+use crate::socket::Socket;
+use crate::timers::{Due, ShellDue};
+use crate::{ConnId, Core, Dial, ListenerId, Target, Why};
+
+/// Events taken from the system at once.
+const EVENTS: usize = 1024;
+
+/// Connections that one listener accepts in a tick, before others get their turn.
+const ACCEPTS: usize = 256;
+
+/// How long a listener rests when the system is out of files or memory.
+const ACCEPT_REST: Duration = Duration::from_millis(200);
+
+/// The mailbox's token; connections and listeners never reach it.
+pub(crate) const WAKE: Token = Token(usize::MAX);
+
+/// Set in the token of a listener.
+const LISTENER: usize = 1 << 63;
+
+/// One worker, before it runs in its thread.
+pub(crate) struct Worker<C: Core> {
+    driver: Driver<C>,
+    sockets: Sockets<C::Mail>,
+    buffer: ReadBuffer,
+    letters: Vec<Letter<C::Mail>>,
+    started: Instant,
+    /// When to end, whatever is still open.
+    stop_at: Option<Duration>,
+}
+
+/// A listening socket of this worker.
+pub(crate) enum Listening {
+    Tcp(mio::net::TcpListener),
+    Unix(mio::net::UnixListener),
+}
+
+/// The sockets of a worker: all that touches the system.
+struct Sockets<M> {
+    poll: Poll,
+    worker: usize,
+    places: Vec<Option<Place>>,
+    /// Connections to read although no event will come: their last read was full, or was left alone.
+    again: Vec<ConnId>,
+    /// Dials whose outcome was known at once.
+    outcomes: Vec<(ConnId, Why)>,
+    /// Addresses being tried although others are left: when each of them has had its time.
+    attempts: Vec<(ConnId, usize, Duration)>,
+    resolver: Resolver,
+    shared: Arc<Shared<M>>,
+}
+
+/// A connection's socket.
+struct Place {
+    id: ConnId,
+    socket: Option<Socket>,
+    dialling: Option<Box<Dialling>>,
+    /// The system has told that the peer's side is shut: no further event will, so reads go on until they say so.
+    read_closed: bool,
+}
+
+/// A dial that is under way.
+struct Dialling {
+    options: Arc<ClientOptions>,
+    untried: VecDeque<SocketAddr>,
+    /// The time that one address gets.
+    patience: Duration,
+    last_error: io::Error,
+    time_limit: Duration,
+}
+
+impl<C: Core> Worker<C> {
+    pub fn new(
+        core: C,
+        worker: usize,
+        poll: Poll,
+        resolver: Resolver,
+        shared: Arc<Shared<C::Mail>>,
+    ) -> Worker<C> {
+        let sockets = Sockets {
+            poll,
+            worker,
+            places: Vec::new(),
+            again: Vec::new(),
+            outcomes: Vec::new(),
+            attempts: Vec::new(),
+            resolver,
+            shared: shared.clone(),
+        };
+        Worker {
+            driver: Driver::new(core, worker, shared),
+            sockets,
+            buffer: ReadBuffer::new(),
+            letters: Vec::new(),
+            started: Instant::now(),
+            stop_at: None,
+        }
+    }
+
+    /// Runs until told to stop. `listeners` are all of the engine's, with the sockets of those that are this
+    /// worker's own.
+    pub fn run(mut self, mut listeners: Listeners) {
+        for (index, listening) in listeners.own() {
+            if let Err(error) = listening.register(self.sockets.poll.registry(), index) {
+                log::error!("listener {}: cannot wait for connections: {error}", index + 1);
+            }
+        }
+        let mut events = Events::with_capacity(EVENTS);
+        let mut busy = false;
+        let mut due = Vec::new();
+        loop {
+            if let Err(error) = self.sockets.poll.poll(&mut events, self.patience(busy))
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                log::error!("worker {}: cannot wait for events: {error}", self.sockets.worker);
+                return;
+            }
+            self.driver.expire(self.started.elapsed(), &mut due);
+            for due in due.drain(..) {
+                match due {
+                    ShellDue::Accept(listener) => self.accept(&mut listeners, listener),
+                    ShellDue::NextAddress(id, left) if self.sockets.still_tries(id, left) => {
+                        self.try_next(id, io::ErrorKind::TimedOut.into());
+                    }
+                    ShellDue::NextAddress(..) => {}
+                }
+            }
+            for id in std::mem::take(&mut self.sockets.again) {
+                self.read(id);
+            }
+            for event in &events {
+                match event.token() {
+                    WAKE => {}
+                    Token(token) if token & LISTENER != 0 => self.accept(&mut listeners, token & !LISTENER),
+                    token => self.ready(conn_of(token), event),
+                }
+            }
+            self.read_mail(&mut listeners);
+            busy = self.driver.settle(&mut self.sockets);
+            busy |= self.tell_outcomes();
+            self.send_mail();
+            if let Some(stop_at) = self.stop_at
+                && (self.driver.io.table.len() == 0 || self.driver.io.now >= stop_at)
+            {
+                return;
+            }
+        }
+    }
+
+    fn patience(&self, busy: bool) -> Option<Duration> {
+        if busy || !self.sockets.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let next = [self.driver.io.timers.next(), self.stop_at].into_iter().flatten().min()?;
+        Some(next.saturating_sub(self.started.elapsed()))
+    }
+
+    fn ready(&mut self, id: ConnId, event: &Event) {
+        let Some(place) = self.sockets.place(id) else { return };
+        if place.dialling.is_some() {
+            return self.dial_progress(id);
+        }
+        place.read_closed |= event.is_read_closed() || event.is_error();
+        if event.is_error() {
+            return self.broken(id);
+        }
+        if event.is_writable() && self.driver.io.queued(id) > 0 {
+            self.driver.io.mark_dirty(id);
+        }
+        if event.is_readable() || event.is_read_closed() {
+            self.read(id);
+        }
+    }
+
+    /// The socket has an error. If it is being read, the read finds it, after what came before it.
+    fn broken(&mut self, id: ConnId) {
+        if self.driver.io.table.look(id).is_some_and(|conn| conn.wants_input()) {
+            return self.read(id);
+        }
+        let Some(Place { socket: Some(socket), .. }) = self.sockets.place(id) else { return };
+        if let Some(Err(error)) = socket.connected() {
+            self.driver.socket_failed(id, Why::Socket(error));
+        }
+    }
+
+    fn read(&mut self, id: ConnId) {
+        if !self.driver.io.table.look(id).is_some_and(|conn| conn.wants_input()) {
+            return;
+        }
+        let Some(place) = self.sockets.place(id) else { return };
+        let read_closed = place.read_closed;
+        let Some(socket) = &mut place.socket else { return };
+        let result = socket.read(self.buffer.space());
+        add(&self.sockets.shared.counters.reads, 1);
+        match result {
+            Ok(0) => self.driver.receive_end(id),
+            Ok(len) => {
+                self.driver.receive(id, &mut self.buffer, len);
+                if len == READ_SIZE || read_closed {
+                    self.sockets.again.push(id);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.sockets.again.push(id),
+            Err(error) => self.driver.socket_failed(id, Why::Socket(error)),
+        }
+    }
+
+    fn accept(&mut self, listeners: &mut Listeners, index: usize) {
+        for _ in 0..ACCEPTS {
+            let Some(listening) = listeners.sockets.get(index).and_then(Option::as_ref) else { return };
+            match listening.accept() {
+                Ok((socket, peer)) => self.admit(listeners, ListenerId(index), socket, peer),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if is_about_one_client(&error) => {}
+                Err(error) => {
+                    add(&self.sockets.shared.counters.accept_errors, 1);
+                    log::warn!("listener {}: cannot accept: {error}; trying again", index + 1);
+                    return self.accept_later(index, ACCEPT_REST);
+                }
+            }
+        }
+        self.accept_later(index, Duration::ZERO);
+    }
+
+    fn accept_later(&mut self, index: usize, rest: Duration) {
+        let io = &mut self.driver.io;
+        io.timers.set(io.now + rest, Due::Shell(ShellDue::Accept(index)));
+    }
+
+    /// Lets a new connection in if there is room, and gives it to the worker whose turn it is.
+    fn admit(
+        &mut self,
+        listeners: &mut Listeners,
+        listener: ListenerId,
+        socket: Socket,
+        peer: Option<SocketAddr>,
+    ) {
+        let shared = &self.sockets.shared;
+        add(&shared.counters.accepted, 1);
+        if !shared.admission.enter(&shared.counters) {
+            return;
+        }
+        let worker = listeners.next_worker;
+        listeners.next_worker = (worker + 1) % self.driver.io.workers();
+        if worker == self.sockets.worker {
+            self.take_in(listeners, listener, socket, peer);
+        } else {
+            self.driver.io.outbox[worker].push(Letter::Accepted { socket, listener, peer });
+        }
+    }
+
+    fn take_in(
+        &mut self,
+        listeners: &Listeners,
+        listener: ListenerId,
+        mut socket: Socket,
+        peer: Option<SocketAddr>,
+    ) {
+        let options = &listeners.options[listener.0];
+        let Some(id) = self.driver.accepted(listener, options, peer) else { return };
+        if let Err(error) = self.sockets.add(id, &mut socket) {
+            return self.driver.socket_failed(id, Why::Socket(error));
+        }
+        self.sockets.put(Place { id, socket: Some(socket), dialling: None, read_closed: false });
+    }
+
+    fn dial_progress(&mut self, id: ConnId) {
+        let Some(Place { socket: Some(socket), .. }) = self.sockets.place(id) else { return };
+        match socket.connected() {
+            None => {}
+            Some(Err(error)) => self.try_next(id, error),
+            Some(Ok(())) => {
+                let peer = socket.peer();
+                self.dialled(id, peer);
+            }
+        }
+    }
+
+    fn dialled(&mut self, id: ConnId, peer: Option<SocketAddr>) {
+        let Some(place) = self.sockets.place(id) else { return };
+        let Some(dialling) = place.dialling.take() else { return };
+        self.driver.connected(id, &dialling.options, peer);
+        self.sockets.again.push(id);
+    }
+
+    /// An address could not be connected, or did not answer in its time: the next one is tried.
+    fn try_next(&mut self, id: ConnId, error: io::Error) {
+        if let Some(why) = self.sockets.try_next(id, error) {
+            self.driver.socket_failed(id, why);
+        }
+        self.set_attempts();
+    }
+
+    /// Tells of dials that failed at once. Returns whether there were any.
+    fn tell_outcomes(&mut self) -> bool {
+        self.set_attempts();
+        let outcomes = std::mem::take(&mut self.sockets.outcomes);
+        let any = !outcomes.is_empty();
+        for (id, why) in outcomes {
+            self.driver.socket_failed(id, why);
+        }
+        any
+    }
+
+    fn set_attempts(&mut self) {
+        for (id, left, patience) in self.sockets.attempts.drain(..) {
+            let io = &mut self.driver.io;
+            io.timers.set(io.now + patience, Due::Shell(ShellDue::NextAddress(id, left)));
+        }
+    }
+
+    fn read_mail(&mut self, listeners: &mut Listeners) {
+        let mut letters = std::mem::take(&mut self.letters);
+        self.sockets.shared.mailboxes[self.sockets.worker].take(&mut letters);
+        for letter in letters.drain(..) {
+            match letter {
+                Letter::Mail(mail) => self.driver.core.mail(&mut self.driver.io, mail),
+                Letter::Accepted { socket, listener, peer } => {
+                    self.take_in(listeners, listener, socket, peer)
+                }
+                Letter::Arrived { socket, conn, mail } => self.arrived(socket, *conn, mail),
+                Letter::Resolved { conn, addresses } => self.resolved(conn, addresses),
+                Letter::Options { listener, options } => listeners.options[listener.0] = Arc::new(*options),
+                Letter::Stop { grace } => self.begin_stop(listeners, grace),
+            }
+        }
+        self.letters = letters;
+    }
+
+    fn send_mail(&mut self) {
+        for (batch, mailbox) in self.driver.io.outbox.iter_mut().zip(&self.sockets.shared.mailboxes) {
+            mailbox.append(batch);
+        }
+    }
+
+    fn arrived(&mut self, mut socket: Socket, conn: crate::conn::Conn, mail: C::Mail) {
+        let id = self.driver.arrived(conn);
+        if let Err(error) = self.sockets.add(id, &mut socket) {
+            return self.driver.socket_failed(id, Why::Socket(error));
+        }
+        self.sockets.put(Place { id, socket: Some(socket), dialling: None, read_closed: false });
+        self.driver.core.arrived(&mut self.driver.io, id, mail);
+        self.driver.show_arrived(id);
+    }
+
+    fn resolved(&mut self, id: ConnId, addresses: io::Result<Vec<SocketAddr>>) {
+        if let Some(why) = self.sockets.resolved(id, addresses) {
+            self.driver.socket_failed(id, why);
+        }
+        self.set_attempts();
+    }
+
+    fn begin_stop(&mut self, listeners: &mut Listeners, grace: Duration) {
+        for (_, mut listening) in listeners.take_own() {
+            // Dropping it closes it anyway.
+            let _ = listening.deregister(self.sockets.poll.registry());
+        }
+        self.stop_at = Some(self.driver.io.now + grace);
+        self.driver.core.stop(&mut self.driver.io);
+    }
+}
+
+/// The engine's listeners, as one worker sees them.
+pub(crate) struct Listeners {
+    /// By place; absent where another worker has the socket.
+    pub sockets: Vec<Option<Listening>>,
+    pub options: Vec<Arc<ServerOptions>>,
+    /// Whose turn it is to get a connection.
+    pub next_worker: usize,
+}
+
+impl Listeners {
+    fn own(&mut self) -> impl Iterator<Item = (usize, &mut Listening)> {
+        self.sockets.iter_mut().enumerate().filter_map(|(index, socket)| Some((index, socket.as_mut()?)))
+    }
+
+    fn take_own(&mut self) -> impl Iterator<Item = (usize, Listening)> {
+        self.sockets.iter_mut().enumerate().filter_map(|(index, socket)| Some((index, socket.take()?)))
+    }
+}
+
+impl Listening {
+    fn register(&mut self, registry: &Registry, index: usize) -> io::Result<()> {
+        let token = Token(LISTENER | index);
+        match self {
+            Listening::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
+            Listening::Unix(listener) => registry.register(listener, token, Interest::READABLE),
+        }
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match self {
+            Listening::Tcp(listener) => registry.deregister(listener),
+            Listening::Unix(listener) => registry.deregister(listener),
+        }
+    }
+
+    fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
+        match self {
+            Listening::Tcp(listener) => {
+                listener.accept().map(|(stream, peer)| (Socket::Tcp(stream), Some(peer)))
+            }
+            Listening::Unix(listener) => listener.accept().map(|(stream, _)| (Socket::Unix(stream), None)),
+        }
+    }
+}
+
+/// Errors of `accept` that say something of the connection that was to be accepted, not of us.
+fn is_about_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind::*;
+    matches!(error.kind(), Interrupted | ConnectionAborted | ConnectionReset | PermissionDenied | TimedOut)
+}
+
+fn token_of(id: ConnId) -> Token {
+    Token((id.generation as usize & 0x7fff_ffff) << 32 | id.slot as usize)
+}
+
+fn conn_of(token: Token) -> ConnId {
+    ConnId { slot: token.0 as u32, generation: (token.0 >> 32) as u32 }
+}
+
+impl<M> Sockets<M> {
+    /// The place of a connection that still lives.
+    fn place(&mut self, id: ConnId) -> Option<&mut Place> {
+        self.places.get_mut(id.slot())?.as_mut().filter(|place| place.id == id)
+    }
+
+    fn put(&mut self, place: Place) {
+        let slot = place.id.slot();
+        if self.places.len() <= slot {
+            self.places.resize_with(slot + 1, || None);
+        }
+        self.places[slot] = Some(place);
+    }
+
+    /// Registers both directions, once and for all.
+    fn add(&self, id: ConnId, socket: &mut Socket) -> io::Result<()> {
+        self.poll.registry().register(socket, token_of(id), Interest::READABLE | Interest::WRITABLE)
+    }
+
+    fn dial(&mut self, id: ConnId, dial: Dial) {
+        let dialling = Dialling {
+            options: dial.options,
+            untried: VecDeque::new(),
+            patience: dial.time_limit,
+            last_error: io::ErrorKind::NotFound.into(),
+            time_limit: dial.time_limit,
+        };
+        self.put(Place { id, socket: None, dialling: Some(Box::new(dialling)), read_closed: false });
+        let why = match &dial.target {
+            Target::Unix(path) => match Socket::connect_unix(path) {
+                Ok(socket) => self.begin(id, socket).err().map(Why::Connect),
+                Err(error) => Some(Why::Connect(error)),
+            },
+            Target::Tcp { host, port } => match host.parse() {
+                Ok(address) => self.resolved(id, Ok(vec![SocketAddr::new(address, *port)])),
+                Err(_) if self.resolver.ask(self.worker, id, host, *port) => None,
+                Err(_) => Some(Why::Resolve("too many names wait to be resolved".to_owned())),
+            },
+        };
+        self.outcomes.extend(why.map(|why| (id, why)));
+    }
+
+    fn resolved(&mut self, id: ConnId, addresses: io::Result<Vec<SocketAddr>>) -> Option<Why> {
+        let dialling = self.place(id)?.dialling.as_mut()?;
+        match addresses {
+            Ok(addresses) if addresses.is_empty() => Some(Why::Resolve("the name has no address".to_owned())),
+            Ok(addresses) => {
+                dialling.patience = dialling.time_limit / addresses.len() as u32;
+                dialling.untried = addresses.into();
+                self.try_next(id, io::ErrorKind::NotFound.into())
+            }
+            Err(error) => Some(Why::Resolve(error.to_string())),
+        }
+    }
+
+    /// Connects to the next address. Returns why not, when none is left.
+    fn try_next(&mut self, id: ConnId, error: io::Error) -> Option<Why> {
+        let place = self.place(id)?;
+        let dialling = place.dialling.as_mut()?;
+        dialling.last_error = error;
+        let abandoned = place.socket.take();
+        if let Some(mut socket) = abandoned {
+            let _ = self.poll.registry().deregister(&mut socket);
+        }
+        loop {
+            let dialling = self.place(id)?.dialling.as_mut()?;
+            let Some(address) = dialling.untried.pop_front() else {
+                let error = std::mem::replace(&mut dialling.last_error, io::ErrorKind::NotFound.into());
+                return Some(Why::Connect(error));
+            };
+            let left = dialling.untried.len();
+            let patience = dialling.patience;
+            match Socket::connect_tcp(address).and_then(|socket| self.begin(id, socket)) {
+                Ok(()) => {
+                    if left > 0 {
+                        self.attempts.push((id, left, patience));
+                    }
+                    return None;
+                }
+                Err(error) => self.place(id)?.dialling.as_mut()?.last_error = error,
+            }
+        }
+    }
+
+    /// Whether a dial is at the address that has `left` others behind it.
+    fn still_tries(&mut self, id: ConnId, left: usize) -> bool {
+        let dialling = self.place(id).and_then(|place| place.dialling.as_ref());
+        dialling.is_some_and(|dialling| dialling.untried.len() == left)
+    }
+
+    /// Waits for a socket to become connected.
+    fn begin(&mut self, id: ConnId, mut socket: Socket) -> io::Result<()> {
+        self.add(id, &mut socket)?;
+        if let Some(place) = self.place(id) {
+            place.socket = Some(socket);
+        }
+        Ok(())
+    }
+
+    fn hand_over(&mut self, id: ConnId, conn: Box<crate::conn::Conn>, worker: usize, mail: M) {
+        let place = self.places.get_mut(id.slot()).and_then(Option::take);
+        let Some(Place { socket: Some(mut socket), .. }) = place else { return };
+        let _ = self.poll.registry().deregister(&mut socket);
+        self.shared.mailboxes[worker].append(&mut vec![Letter::Arrived { socket, conn, mail }]);
+    }
+}
+
+impl<M> Shell<M> for Sockets<M> {
+    fn write(&mut self, id: ConnId, bytes: &[u8]) -> io::Result<usize> {
+        match self.place(id) {
+            Some(Place { socket: Some(socket), .. }) => socket.write(bytes),
+            _ => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn apply(&mut self, effect: Effect<M>) {
+        match effect {
+            Effect::Dial(id, dial) => self.dial(id, dial),
+            Effect::ReadAgain(id) => self.again.push(id),
+            Effect::Shut(id) => {
+                if let Some(Place { socket: Some(socket), .. }) = self.place(id) {
+                    socket.shut();
+                }
+            }
+            Effect::Drop(id) => {
+                // Closing the descriptor takes it out of the poll as well.
+                if let Some(place) = self.places.get_mut(id.slot()) {
+                    *place = None;
+                }
+            }
+            Effect::HandOver(id, conn, worker, mail) => self.hand_over(id, conn, worker, mail),
+        }
+    }
+}

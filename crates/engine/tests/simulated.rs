@@ -1,0 +1,128 @@
+//! The engine's decisions under the simulator.
+
+mod support;
+
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use mqway_engine::sim::{Remote, Sim};
+use mqway_engine::{Limits, Target};
+use mqway_transport::ServerOptions;
+use support::Echo;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn read_all(sim: &mut Sim<Echo>, remote: Remote, want: usize) -> Vec<u8> {
+    let mut got = Vec::new();
+    for _ in 0..10_000 {
+        sim.run(Duration::from_millis(5));
+        got.extend(sim.read(remote));
+        if got.len() >= want {
+            break;
+        }
+    }
+    got
+}
+
+#[test]
+fn everything_comes_back_in_order_however_it_is_cut() {
+    for seed in 0..50 {
+        let mut sim = Sim::new(seed, 2, Limits::default(), vec![ServerOptions::default()], |_| Echo::quiet());
+        let remotes: Vec<_> = (0..6).map(|_| sim.connect(0, None).unwrap()).collect();
+        let text: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
+        for remote in &remotes {
+            sim.write(*remote, &text);
+        }
+        for remote in remotes {
+            assert!(read_all(&mut sim, remote, text.len()) == text, "seed {seed}");
+            sim.end(remote);
+            sim.run(SECOND);
+            assert!(sim.is_ended(remote), "seed {seed}");
+        }
+        assert_eq!(sim.connections(), 0);
+        assert_eq!(sim.counters().snapshot().buffered, 0);
+    }
+}
+
+#[test]
+fn a_reader_that_stops_holds_a_bounded_amount_and_then_gets_all() {
+    let (events, heard) = channel();
+    let limits = Limits { high_water: 100_000, low_water: 1_000, ..Limits::default() };
+    let mut sim = Sim::new(1, 1, limits, vec![ServerOptions::default()], |_| Echo {
+        events: Some(events.clone()),
+        hand_over_to: None,
+    });
+    let remote = sim.connect(0, None).unwrap();
+    sim.set_reading(remote, false);
+    let text = vec![7; 1_000_000];
+    sim.write(remote, &text);
+    sim.run(10 * SECOND);
+    let buffered = sim.counters().snapshot().buffered;
+    assert!((100_000..=100_000 + 64 * 1024).contains(&buffered), "{buffered}");
+    assert_eq!(heard.recv().unwrap(), "blocked");
+    sim.set_reading(remote, true);
+    assert_eq!(read_all(&mut sim, remote, text.len()), text);
+    assert_eq!(heard.recv().unwrap(), "unblocked");
+}
+
+#[test]
+fn a_connection_that_moves_to_another_worker_loses_nothing() {
+    for seed in 0..20 {
+        let (events, heard) = channel();
+        let mut sim = Sim::new(seed, 2, Limits::default(), vec![ServerOptions::default()], |_| Echo {
+            events: Some(events.clone()),
+            hand_over_to: Some(1),
+        });
+        let remote = sim.connect(0, None).unwrap();
+        sim.write(remote, b"before and after");
+        assert_eq!(read_all(&mut sim, remote, 16), b"before and after");
+        assert_eq!(heard.recv().unwrap(), "arrived at 1 from 0");
+        assert_eq!(sim.counters().snapshot().open, 1);
+    }
+}
+
+#[test]
+fn a_cut_connection_is_told_once_and_leaves_nothing() {
+    let (events, heard) = channel();
+    let mut sim = Sim::new(3, 1, Limits::default(), vec![ServerOptions::default()], |_| Echo {
+        events: Some(events.clone()),
+        hand_over_to: None,
+    });
+    let remote = sim.connect(0, None).unwrap();
+    sim.write(remote, b"x");
+    sim.cut(remote);
+    sim.run(SECOND);
+    assert!(heard.recv().unwrap().starts_with("connection lost"));
+    assert!(heard.try_recv().is_err());
+    assert_eq!(sim.connections(), 0);
+}
+
+#[test]
+fn a_limit_on_all_connections_refuses_the_next_one() {
+    let limits = Limits { connections: 2, ..Limits::default() };
+    let mut sim = Sim::new(3, 1, limits, vec![ServerOptions::default()], |_| Echo::quiet());
+    let first = sim.connect(0, None).unwrap();
+    sim.connect(0, None).unwrap();
+    assert!(sim.connect(0, None).is_none());
+    sim.end(first);
+    sim.run(SECOND);
+    assert!(sim.connect(0, None).is_some());
+}
+
+#[test]
+fn a_handshake_that_does_not_end_is_ended() {
+    let options = ServerOptions { proxy_protocol: true, ..ServerOptions::default() };
+    let limits = Limits { handshake_time: 3 * SECOND, ..Limits::default() };
+    let mut sim = Sim::new(3, 1, limits, vec![options], |_| Echo::quiet());
+    sim.connect(0, None).unwrap();
+    sim.run(2 * SECOND);
+    assert_eq!(sim.connections(), 1);
+    sim.run(7 * SECOND);
+    assert_eq!(sim.connections(), 0);
+    assert_eq!(sim.counters().snapshot().handshake_timeouts, 1);
+}
+
+#[test]
+fn a_target_is_named_as_it_was_given() {
+    assert_eq!(Target::Tcp { host: "::1".into(), port: 1883 }.to_string(), "[::1]:1883");
+}
