@@ -180,7 +180,8 @@ fn papers_link_to_files_that_exist() {
 
 #[test]
 fn the_checks_see_what_they_look_for() {
-    let code = "use a;\n// std::fs in a comment\nlet x = 1; // mio::\n#[cfg(test)]\nmod tests {\n    std::fs\n}";
+    let code =
+        "use a;\n// std::fs in a comment\nlet x = 1; // mio::\n#[cfg(test)]\nmod tests {\n    std::fs\n}";
     assert_eq!(shipped_lines(code), [(1, "use a;"), (2, ""), (3, "let x = 1; ")]);
     let code = "#[cfg(test)]\nmod tests;\nuse std::fs;";
     assert!(shipped_lines(code).contains(&(3, "use std::fs;")));
@@ -199,10 +200,7 @@ fn report(offences: &[String]) {
 fn members() -> BTreeSet<String> {
     let manifest: toml::Table = read(&root().join("Cargo.toml")).parse().expect("cargo has read it");
     let members = manifest["workspace"]["members"].as_array().expect("cargo has read it");
-    members
-        .iter()
-        .filter_map(|member| member.as_str()?.strip_prefix("crates/").map(str::to_owned))
-        .collect()
+    members.iter().filter_map(|member| member.as_str()?.strip_prefix("crates/").map(str::to_owned)).collect()
 }
 
 /// Every dependency of a crate, with the section it stands in.
