@@ -131,27 +131,22 @@ fn decode_length(bits: u8, bytes: &[u8]) -> Result<Option<(u64, &[u8])>, Violati
 }
 
 /// Appends the header of an unfragmented frame. `mask` is present on the client side.
+#[inline]
 pub(super) fn encode(opcode: Opcode, len: u64, mask: Option<Mask>, out: &mut Vec<u8>) {
-    let mut header = [0; MAX_HEADER];
-    header[0] = FIN | opcode.bits();
+    let first = FIN | opcode.bits();
     let masked = if mask.is_some() { MASKED } else { 0 };
-    let mut size = if len < u64::from(LENGTH_16) {
-        header[1] = masked | len as u8;
-        2
+    if len < u64::from(LENGTH_16) {
+        out.extend_from_slice(&[first, masked | len as u8]);
     } else if let Ok(len) = u16::try_from(len) {
-        header[1] = masked | LENGTH_16;
-        header[2..4].copy_from_slice(&len.to_be_bytes());
-        4
+        out.extend_from_slice(&[first, masked | LENGTH_16]);
+        out.extend_from_slice(&len.to_be_bytes());
     } else {
-        header[1] = masked | LENGTH_64;
-        header[2..10].copy_from_slice(&len.to_be_bytes());
-        10
-    };
-    if let Some(mask) = mask {
-        header[size..size + 4].copy_from_slice(&mask.key());
-        size += 4;
+        out.extend_from_slice(&[first, masked | LENGTH_64]);
+        out.extend_from_slice(&len.to_be_bytes());
     }
-    out.extend_from_slice(&header[..size]);
+    if let Some(mask) = mask {
+        out.extend_from_slice(&mask.key());
+    }
 }
 
 #[cfg(test)]

@@ -54,6 +54,11 @@ impl Mask {
         let shift = from.start - to;
         let len = from.len();
         let region = &mut buffer[to..from.end];
+        // The last block may overlap the one before, which spares a loop over single bytes. It is read before
+        // anything is written.
+        let Some(last) = region[shift..].last_chunk::<BLOCK>().copied() else {
+            return self.apply_moving_short(region, shift);
+        };
         let mut at = 0;
         // Each block is read before it is written and written below the next one: an overlap does no harm.
         while let Some(source) = region.get(at + shift..).and_then(<[u8]>::first_chunk::<BLOCK>) {
@@ -61,8 +66,16 @@ impl Mask {
             region[at..at + BLOCK].copy_from_slice(&masked.to_ne_bytes());
             at += BLOCK;
         }
-        let keys = block.to_ne_bytes();
-        for (index, key) in (at..len).zip(keys) {
+        let mut turned = self;
+        turned.turn(len);
+        let masked = u128::from_ne_bytes(last) ^ turned.block();
+        region[len - BLOCK..len].copy_from_slice(&masked.to_ne_bytes());
+    }
+
+    /// The same for less than a block: all of `region` from `shift` on.
+    fn apply_moving_short(self, region: &mut [u8], shift: usize) {
+        let len = region.len() - shift;
+        for (index, key) in (0..len).zip(self.block().to_ne_bytes()) {
             region[index] = region[index + shift] ^ key;
         }
     }

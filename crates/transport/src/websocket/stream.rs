@@ -55,21 +55,22 @@ impl Connection {
         Streamed { data, end }
     }
 
-    /// Takes as many whole, short, unfragmented binary frames of a client as there are. Whatever else comes is left
-    /// to the thorough path.
+    /// Takes as many whole, unfragmented binary frames of a client as there are. Whatever else comes is left to the
+    /// thorough path.
     fn read_whole_masked(&self, input: &mut [u8], mut pos: usize, data: &mut Range<usize>) -> usize {
-        while let Some(&[WHOLE_BINARY, second, k0, k1, k2, k3]) =
-            input.get(pos..).and_then(<[u8]>::first_chunk)
-        {
-            let Some(range) = self.whole_payload(input.len(), pos + 6, second ^ MASKED) else { break };
-            pos = range.end;
-            let mut mask = Mask::new([k0, k1, k2, k3]);
+        while let Some((start, len)) = self.whole_binary(&input[pos..], MASKED) {
+            let Some(key) = input[pos..].get(start..).and_then(<[u8]>::first_chunk::<4>) else { break };
+            let mut mask = Mask::new(*key);
+            let payload = pos + start + 4..pos + start + 4 + len;
+            if payload.end > input.len() {
+                break;
+            }
+            pos = payload.end;
             if Range::is_empty(data) {
-                mask.apply(&mut input[range.clone()]);
-                *data = range;
+                mask.apply(&mut input[payload.clone()]);
+                *data = payload;
             } else {
-                let len = range.len();
-                mask.apply_moving(input, range, data.end);
+                mask.apply_moving(input, payload, data.end);
                 data.end += len;
             }
         }
@@ -78,19 +79,30 @@ impl Connection {
 
     /// The same for the frames of a server.
     fn read_whole_plain(&self, input: &mut [u8], mut pos: usize, data: &mut Range<usize>) -> usize {
-        while let Some(&[WHOLE_BINARY, second]) = input.get(pos..).and_then(<[u8]>::first_chunk) {
-            let Some(range) = self.whole_payload(input.len(), pos + 2, second) else { break };
-            pos = range.end;
-            append(input, data, range);
+        while let Some((start, len)) = self.whole_binary(&input[pos..], 0) {
+            let payload = pos + start..pos + start + len;
+            if payload.end > input.len() {
+                break;
+            }
+            pos = payload.end;
+            append(input, data, payload);
         }
         pos
     }
 
-    /// The payload that starts at `start` if its length is in the second header byte and it is there entirely.
-    fn whole_payload(&self, available: usize, start: usize, length_bits: u8) -> Option<Range<usize>> {
-        let end = start + usize::from(length_bits);
-        (length_bits < 126 && end <= available && u64::from(length_bits) <= self.limits.max_message)
-            .then_some(start..end)
+    /// If the next frame is an unfragmented binary message within the limit whose length takes at most 16 bits: the
+    /// sizes of its header without the key, and of its payload.
+    fn whole_binary(&self, bytes: &[u8], masked: u8) -> Option<(usize, usize)> {
+        let [WHOLE_BINARY, second, rest @ ..] = bytes else { return None };
+        let (size, len) = match second ^ masked {
+            len @ 0..126 => (2, usize::from(len)),
+            126 => {
+                let len = u16::from_be_bytes(*rest.first_chunk()?);
+                (4, usize::from(len).checked_sub(126)? + 126)
+            }
+            _ => return None,
+        };
+        (len as u64 <= self.limits.max_message).then_some((size, len))
     }
 }
 
