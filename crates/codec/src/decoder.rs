@@ -1,0 +1,141 @@
+use crate::error::{DecodeError, Fault, Field};
+use crate::header::split_first_byte;
+use crate::{Header, Packet, PacketType, Version};
+
+/// Decodes one packet, which is all of `bytes`. A CONNECT is read by the version it names, whatever `version` is.
+///
+/// # Errors
+/// Whatever makes it no packet of that version.
+#[inline]
+pub fn decode(version: Version, bytes: &[u8]) -> Result<Packet<'_>, DecodeError> {
+    let Some(header) = Header::peek(bytes)? else {
+        return Err(DecodeError::new(Fault::Truncated(Field::RemainingLength)).in_version(version));
+    };
+    header.check(version)?;
+    let error = |fault| DecodeError::new(fault).in_packet(header.packet_type).in_version(version);
+    match bytes.len().checked_sub(header.packet_len()) {
+        Some(0) => {}
+        Some(extra) => return Err(error(Fault::TrailingBytes(extra))),
+        None => return Err(error(Fault::Truncated(Field::Payload))),
+    }
+    let (_, body) = bytes.split_at(header.header_len());
+    Packet::read(version, &header, body)
+}
+
+/// Takes packets off the front of a stream that comes in pieces of any size.
+///
+/// It owns no buffer: the caller keeps what has come and was not yet taken, and offers it again with more behind it.
+/// Nothing is stored between calls but the version, and a call for a packet that isn't complete reads its header only.
+///
+/// ```
+/// use mqway_codec::{Decoder, Packet};
+///
+/// let stream = b"\x10\x0C\x00\x04MQTT\x04\x02\x00\x3C\x00\x00\xC0\x00\xC0";
+/// let mut decoder = Decoder::new(64 * 1024);
+/// let mut rest = &stream[..];
+/// let mut seen = Vec::new();
+/// while let Some((packet, consumed)) = decoder.next(rest)? {
+///     seen.push(packet.packet_type().name());
+///     rest = &rest[consumed..];
+/// }
+/// assert_eq!(seen, ["CONNECT", "PINGREQ"]);
+/// assert_eq!(rest, b"\xC0", "the start of a packet waits for the rest of it");
+/// # Ok::<(), mqway_codec::DecodeError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    version: Option<Version>,
+    limit: usize,
+}
+
+impl Decoder {
+    /// The server's: the first packet must be CONNECT, which sets the version. No packet may be larger than `limit`
+    /// bytes in all, header included: what Maximum Packet Size means.
+    pub const fn new(limit: usize) -> Self {
+        Self { version: None, limit }
+    }
+
+    /// The client's: it has sent CONNECT, and so knows the version.
+    pub const fn with_version(version: Version, limit: usize) -> Self {
+        Self { version: Some(version), limit }
+    }
+
+    /// The version of the connection; `None` until CONNECT was seen.
+    pub const fn version(&self) -> Option<Version> {
+        self.version
+    }
+
+    /// Sets the version by which the packets from here on are decoded.
+    pub const fn set_version(&mut self, version: Version) {
+        self.version = Some(version);
+    }
+
+    /// Sets the limit for packets from here on: another one may hold before CONNECT than after it.
+    pub const fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// The packet at the start of `bytes` and its length in bytes; `Ok(None)` if it isn't complete. The packet borrows
+    /// from `bytes`, which the caller then goes on behind it.
+    ///
+    /// # Errors
+    /// As soon as the bytes present prove the fault: a header that can't be, or a length over the limit, is refused
+    /// before the packet has come. After an error the stream cannot be read any further, and every call with the same
+    /// bytes gives the same error.
+    #[inline]
+    pub fn next<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<(Packet<'a>, usize)>, DecodeError> {
+        let Some(header) = self.header(bytes)? else { return Ok(None) };
+        let len = header.packet_len();
+        let Some(body) = bytes.get(header.header_len()..len) else { return Ok(None) };
+        // Before CONNECT, header() lets pass nothing but CONNECT, which names its version itself.
+        let packet = Packet::read(self.version.unwrap_or(Version::V5), &header, body)?;
+        if let Packet::Connect(connect) = &packet {
+            self.version = Some(connect.version);
+        }
+        Ok(Some((packet, len)))
+    }
+
+    /// The header of the packet at the start of `bytes`, checked as [`Decoder::next`] does; `Ok(None)` if it isn't
+    /// complete. Its [`packet_len`](Header::packet_len) says how many bytes to wait for.
+    ///
+    /// # Errors
+    /// As [`Decoder::next`].
+    #[inline]
+    pub fn header(&self, bytes: &[u8]) -> Result<Option<Header>, DecodeError> {
+        let Some(header) = Header::peek(bytes)? else {
+            return match bytes {
+                [first, ..] => self.check_order(split_first_byte(*first)?.0).map(|()| None),
+                [] => Ok(None),
+            };
+        };
+        self.check_order(header.packet_type)?;
+        if let Some(version) = self.version {
+            header.check(version)?;
+        }
+        let (size, limit) = (header.packet_len(), self.limit);
+        if size > limit {
+            return Err(self.error(Fault::PacketTooLarge { size, limit }, header.packet_type));
+        }
+        Ok(Some(header))
+    }
+
+    /// CONNECT comes first, and once.
+    #[inline]
+    fn check_order(&self, packet_type: PacketType) -> Result<(), DecodeError> {
+        match (self.version, packet_type) {
+            (None, PacketType::Connect) => Ok(()),
+            (None, _) => Err(self.error(Fault::NotConnect, packet_type)), // [MQTT-3.1.0-1]
+            (Some(_), PacketType::Connect) => Err(self.error(Fault::SecondConnect, packet_type)), // [MQTT-3.1.0-2]
+            (Some(_), _) => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn error(&self, fault: Fault, packet_type: PacketType) -> DecodeError {
+        let error = DecodeError::new(fault).in_packet(packet_type);
+        match self.version {
+            Some(version) => error.in_version(version),
+            None => error,
+        }
+    }
+}
