@@ -1,6 +1,6 @@
 use crate::error::{DecodeError, Fault, Field};
 use crate::header::split_first_byte;
-use crate::{Header, Packet, PacketType, Version};
+use crate::{Header, Packet, PacketType, Publish, Version};
 
 /// Decodes one packet, which is all of `bytes`. A CONNECT is read by the version it names, whatever `version` is.
 ///
@@ -117,6 +117,34 @@ impl Decoder {
             return Err(self.error(Fault::PacketTooLarge { size, limit }, header.packet_type));
         }
         Ok(Some(header))
+    }
+
+    /// A PUBLISH of which everything before the payload has come, and of the payload perhaps a part: what is in
+    /// `bytes` of it. With it a large message can be judged, and passed on, while it still arrives. `header` is what
+    /// [`Decoder::header`] gave for `bytes`. `Ok(None)` if more is needed, or if the packet is no PUBLISH.
+    ///
+    /// # Errors
+    /// As [`Decoder::next`].
+    pub fn publish_start<'a>(
+        &self,
+        header: &Header,
+        bytes: &'a [u8],
+    ) -> Result<Option<Publish<'a>>, DecodeError> {
+        let end = header.packet_len().min(bytes.len());
+        let (PacketType::Publish, Some(body)) = (header.packet_type, bytes.get(header.header_len()..end))
+        else {
+            return Ok(None);
+        };
+        let version = self.version.unwrap_or(Version::V5);
+        match Packet::read(version, header, body) {
+            Ok(Packet::Publish(publish)) => Ok(Some(publish)),
+            Ok(_) => Ok(None),
+            // A field that ends beyond what has come may still end within the packet.
+            Err(error) if matches!(error.fault(), Fault::Truncated(_)) && end < header.packet_len() => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// CONNECT comes first, and once.
