@@ -246,7 +246,7 @@ fn check_start(bytes: &[u8]) -> Result<(), HandshakeError> {
     if bytes[..len] == expected[..len] {
         return Ok(());
     }
-    Err(HandshakeError::NotHttp { start: shown(&bytes[..bytes.len().min(32)]) })
+    Err(HandshakeError::NotHttp { start: bytes[..bytes.len().min(32)].escape_ascii().to_string() })
 }
 
 fn parse<'b>(response: &mut Response<'_, 'b>, head: &'b [u8]) -> Result<(), HandshakeError> {
@@ -266,7 +266,7 @@ fn refused(response: &Response<'_, '_>, rest: &[u8]) -> HandshakeError {
         reason: shown(reason.as_bytes()),
         location: field("Location"),
         authenticate: field("WWW-Authenticate"),
-        body: shown_body(rest),
+        body: shown(rest),
     }))
 }
 
@@ -289,15 +289,18 @@ impl fmt::Display for RefusedByServer {
     }
 }
 
+/// The beginning of a text of the server's as one line without control characters.
 fn shown(bytes: &[u8]) -> String {
-    bytes[..bytes.len().min(MAX_SHOWN)].escape_ascii().to_string()
-}
-
-/// The beginning of a body as one line.
-fn shown_body(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_SHOWN)]);
     let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").escape_debug().to_string()
+    let mut line = String::new();
+    for character in words.join(" ").chars() {
+        match character {
+            '"' | '\'' | '\\' => line.push(character),
+            _ => line.extend(character.escape_debug()),
+        }
+    }
+    line
 }
 
 fn after(received: usize) -> String {
