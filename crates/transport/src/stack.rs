@@ -20,8 +20,13 @@ use rustls_pki_types::ServerName;
 use crate::cidr::CidrList;
 use crate::error::{Blame, Error, ErrorKind};
 use crate::facts::Facts;
+use crate::tls::{self, Layer};
 use crate::tunnel::Tunnel;
-use crate::websocket;
+use crate::websocket::{self, Connection, End, MessageKind, WriteError};
+
+mod setup;
+
+use setup::Setup;
 
 pub use crate::websocket::CloseCode;
 
@@ -63,9 +68,10 @@ pub enum Stage {
     Http,
     /// Data flows.
     Open,
-    /// We said goodbye in the WebSocket, and the peer has not yet.
+    /// One direction has ended: we said goodbye and the peer may still send, or a WebSocket peer did and our answer
+    /// waits for the end of a packet in pieces.
     Closing,
-    /// Both sides said goodbye, or an error ended it: flush what is there and close the socket.
+    /// Both directions have ended, or an error ended them: write what there is and close the socket.
     Closed,
 }
 
@@ -90,14 +96,24 @@ pub struct Received<'a> {
     pub data: &'a mut [u8],
     /// The last handshake ended in this call: [`Stack::take_facts`] has news, and sending is allowed.
     pub opened: bool,
-    /// The peer ended its direction (WebSocket close frame, or TLS close_notify): no data will follow.
+    /// The peer ended its direction (WebSocket close frame, or TLS close_notify), or broke a rule: no data will
+    /// follow.
     pub ended: bool,
+    /// The peer broke a rule after the data, which are good. What [`Stack::receive`] says of errors holds.
+    pub failed: Option<Error>,
 }
 
 /// The layers of one connection. See the [module](self) for the picture.
+///
+/// It takes 40 bytes; each layer that is there takes a box of its own, and that of the handshakes goes when they end.
 pub struct Stack {
     stage: Stage,
     server: bool,
+    /// What the handshakes need, until all are over.
+    setup: Option<Box<Setup>>,
+    tls: Option<Box<Layer>>,
+    websocket: Option<Box<Connection>>,
+    /// Gathered by the handshakes, until somebody takes them.
     facts: Option<Box<Facts>>,
 }
 
@@ -106,26 +122,33 @@ impl Stack {
     ///
     /// Without any layer the stack is [`Stage::Open`] at once; no [`Received::opened`] will tell.
     pub fn server(options: &Arc<ServerOptions>, peer: Option<SocketAddr>) -> Stack {
-        let _ = options;
-        let facts = peer.map(|peer| Box::new(Facts { peer: Some(peer), ..Facts::default() }));
-        Stack { stage: Stage::Open, server: true, facts }
+        let mut stack = Stack::new(true);
+        stack.facts = Some(Box::new(Facts { peer, ..Facts::default() }));
+        stack.start_server(options);
+        stack
     }
 
     /// The layers of a dialled connection. `plain` receives the first bytes to send, if this side speaks
     /// first; the shell calls [`seal`](Stack::seal) next where [`must_seal`](Stack::must_seal) holds.
     ///
     /// # Errors
-    /// If the options cannot work: a name that TLS cannot use, a proxy password too long for SOCKS5.
+    /// If the options cannot work, such as a password too long for SOCKS5.
     pub fn client(options: &Arc<ClientOptions>, plain: &mut Vec<u8>) -> Result<Stack, Error> {
-        let _ = (options, plain);
-        Ok(Stack { stage: Stage::Open, server: false, facts: None })
+        let mut stack = Stack::new(false);
+        stack.start_client(options, plain)?;
+        Ok(stack)
+    }
+
+    fn new(server: bool) -> Stack {
+        Stack { stage: Stage::Open, server, setup: None, tls: None, websocket: None, facts: None }
     }
 
     /// Takes bytes from the socket. All of `input` is consumed; what a layer cannot use yet it keeps, bounded.
     ///
-    /// The data returned lies in `input` (plain TCP, WebSocket: unmasked and compacted in place) or in
-    /// `scratch` (TLS: decrypted), which is cleared first; a worker lends the same one to all its connections.
-    /// Answers of the layers (pong, echo of a close, HTTP response) are appended to `plain`.
+    /// The data returned lies in `input` or, with TLS, in `scratch`, which is cleared first; a worker lends the same
+    /// one to all its connections. Without TLS, data of a connection that was open before stand at the front of
+    /// `input`: WebSocket frames are unmasked and compacted in place. Answers of the layers (pong, echo of a close,
+    /// HTTP response) are appended to `plain`.
     ///
     /// # Errors
     /// The connection cannot go on. `plain` may hold last words (an HTTP error, a close frame), and TLS an alert:
@@ -136,8 +159,85 @@ impl Stack {
         scratch: &'a mut Vec<u8>,
         plain: &mut Vec<u8>,
     ) -> Result<Received<'a>, Error> {
-        let _ = (scratch, plain);
-        Ok(Received { data: input, opened: false, ended: false })
+        let before = self.stage;
+        let mut received = self.unwrap(input, scratch, plain).inspect_err(|_| self.stop())?;
+        received.opened = before < Stage::Open && self.stage >= Stage::Open;
+        if received.failed.is_some() {
+            received.ended = true;
+            self.stop();
+            if received.data.is_empty()
+                && let Some(error) = received.failed
+            {
+                return Err(error);
+            }
+        }
+        Ok(received)
+    }
+
+    /// Takes `input` through the layers from the outermost to the innermost.
+    fn unwrap<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        scratch: &'a mut Vec<u8>,
+        plain: &mut Vec<u8>,
+    ) -> Result<Received<'a>, Error> {
+        if self.stage == Stage::Closed {
+            return Ok(Received { ended: true, ..Received::default() });
+        }
+        let mut received = Received::default();
+        let used = self.feed_outer_handshake(input, plain)?;
+        let mut bytes = input.get_mut(used..).unwrap_or_default();
+        if let Some(tls) = &mut self.tls {
+            scratch.clear();
+            let progress = tls.receive(bytes, scratch);
+            bytes = &mut scratch[..];
+            received.ended = progress.ended;
+            received.failed = progress.failed.map(|error| self.tls_error(&error));
+            if progress.opened {
+                self.tls_opened(plain)?;
+            }
+        }
+        if self.stage == Stage::Http {
+            let used = self.feed_http(bytes, plain)?;
+            bytes = bytes.get_mut(used..).unwrap_or_default();
+        }
+        if self.stage < Stage::Open {
+            // Whatever there was, the handshake took it.
+            bytes = &mut [];
+            if received.ended && received.failed.is_none() {
+                return Err(self.closed_early());
+            }
+        }
+        received.data = bytes;
+        if self.websocket.is_some() {
+            self.unframe(&mut received, plain);
+        }
+        if received.ended && self.stage == Stage::Closing && self.websocket.is_none() {
+            self.stage = Stage::Closed;
+        }
+        Ok(received)
+    }
+
+    /// Leaves of the frames in `received.data` what is in them.
+    fn unframe(&mut self, received: &mut Received<'_>, plain: &mut Vec<u8>) {
+        let Some(websocket) = &mut self.websocket else { return };
+        let bytes = std::mem::take(&mut received.data);
+        let streamed = websocket.read_stream(bytes, plain);
+        let length = streamed.data.len();
+        if streamed.data.start > 0 {
+            bytes.copy_within(streamed.data, 0);
+        }
+        received.data = bytes.get_mut(..length).unwrap_or_default();
+        match streamed.end {
+            None => {}
+            Some(End::Close(_)) => received.ended = true,
+            Some(End::Violation(violation)) => {
+                let peer = self.peer();
+                let message = format!("WebSocket: {violation} (from the {peer})");
+                received.failed = Some(self.error(Blame::Peer, ErrorKind::WebSocket, message));
+            }
+        }
+        self.follow_websocket();
     }
 
     /// The socket reported the end of the peer's bytes.
@@ -147,55 +247,84 @@ impl Stack {
     /// close_notify or WebSocket close frame: MQTT has its own DISCONNECT, and knows what its absence means.
     pub fn receive_eof(&mut self) -> Result<(), Error> {
         match self.stage {
-            Stage::Open | Stage::Closing | Stage::Closed => Ok(()),
-            stage => {
-                let peer = if self.server { "client" } else { "server" };
-                Err(Error::new(
-                    stage,
-                    Blame::Peer,
-                    ErrorKind::Closed,
-                    format!("{peer} closed during the {stage}"),
-                ))
+            Stage::Open | Stage::Closed => Ok(()),
+            Stage::Closing => {
+                self.stage = Stage::Closed;
+                Ok(())
+            }
+            _ => {
+                let error = self.closed_early();
+                self.stop();
+                Err(error)
             }
         }
     }
 
-    /// Wraps one whole MQTT packet and appends it to `plain`: over WebSocket it is one message of one frame.
-    /// Ignored after [`close`](Stack::close). Must not be called before the stack is open.
+    /// Wraps one whole MQTT packet and appends it to `plain`: over WebSocket it is one message of one frame
+    /// [MQTT-6.0.0-2]. Ignored once either side has begun to close. Must not be called before the stack is open, nor
+    /// while another packet is sent in pieces.
     pub fn send(&mut self, packet: &[u8], plain: &mut Vec<u8>) {
-        plain.extend_from_slice(packet);
+        match &mut self.websocket {
+            Some(websocket) => written(websocket.write_message(MessageKind::Binary, packet, plain)),
+            None if self.stage == Stage::Open => plain.extend_from_slice(packet),
+            None => {}
+        }
     }
 
     /// Begins a packet of `len` bytes that is sent in pieces: appends the frame header, if there is one.
     /// Until the pieces are complete no other packet may be sent; control frames that come up wait.
     pub fn begin_packet(&mut self, len: usize, plain: &mut Vec<u8>) {
-        let _ = (len, plain);
+        if let Some(websocket) = &mut self.websocket {
+            written(websocket.begin_message(MessageKind::Binary, len as u64, plain));
+        }
     }
 
-    /// Appends the next piece of the packet that [`begin_packet`](Stack::begin_packet) announced.
+    /// Appends the next piece of the packet that [`begin_packet`](Stack::begin_packet) announced. It is finished
+    /// even if the peer has begun to close meanwhile.
     pub fn send_piece(&mut self, piece: &[u8], plain: &mut Vec<u8>) {
-        plain.extend_from_slice(piece);
+        match &mut self.websocket {
+            Some(websocket) => {
+                written(websocket.write_piece(piece, plain));
+                self.follow_websocket();
+            }
+            None if self.stage == Stage::Open => plain.extend_from_slice(piece),
+            None => {}
+        }
     }
 
-    /// An orderly end of our direction: WebSocket close frame into `plain`, TLS close_notify at the next
-    /// [`seal`](Stack::seal). Nothing can be sent afterwards. With WebSocket the shell then waits, within a time
-    /// limit, while [`awaits_peer_close`](Stack::awaits_peer_close).
+    /// An orderly end of our direction: WebSocket close frame into `plain`, TLS close_notify behind it (at the next
+    /// [`seal`](Stack::seal)). Nothing can be sent afterwards; what the peer still sends is still received. With
+    /// WebSocket the shell waits, within a time limit, while [`awaits_peer_close`](Stack::awaits_peer_close).
     pub fn close(&mut self, code: CloseCode, plain: &mut Vec<u8>) {
-        let _ = (code, plain);
-        self.stage = Stage::Closed;
+        if self.stage < Stage::Open {
+            return self.stop();
+        }
+        self.stage = self.stage.max(Stage::Closing);
+        match (&mut self.websocket, &mut self.tls) {
+            (Some(websocket), _) => {
+                websocket.close(code, "", plain);
+                self.follow_websocket();
+            }
+            (None, Some(tls)) => tls.close(),
+            (None, None) => {}
+        }
     }
 
     /// The time for the handshakes is over. Appends last words to `plain` where the layer has some (HTTP 408);
     /// the shell seals, writes and closes. The error returned names the stage.
     pub fn timed_out(&mut self, plain: &mut Vec<u8>) -> Error {
-        let _ = plain;
-        let stage = self.stage;
-        Error::new(stage, Blame::Peer, ErrorKind::TimedOut, format!("timed out during the {stage}"))
+        if let Some(setup) = &self.setup {
+            setup.say_timed_out(plain);
+        }
+        let message = format!("the {} did not finish the {} in time", self.peer(), self.stage);
+        let error = self.error(Blame::Peer, ErrorKind::TimedOut, message);
+        self.stop();
+        error
     }
 
     /// Whether `plain` must go through [`seal`](Stack::seal) before it may be written to the socket.
     pub fn must_seal(&self) -> bool {
-        false
+        self.tls.is_some() || matches!(self.stage, Stage::Tunnel | Stage::Tls)
     }
 
     /// Turns all of `plain` (which is empty afterwards) and whatever TLS itself wants to say into bytes for the
@@ -205,13 +334,20 @@ impl Stack {
     /// # Errors
     /// If the TLS connection is broken; `wire` may still have gained an alert.
     pub fn seal(&mut self, plain: &mut Vec<u8>, wire: &mut Vec<u8>) -> Result<(), Error> {
-        wire.append(plain);
-        Ok(())
+        let Some(tls) = &mut self.tls else {
+            wire.append(plain);
+            return Ok(());
+        };
+        tls.seal(plain, wire).map_err(|error| {
+            let error = self.tls_error(&error);
+            self.stop();
+            error
+        })
     }
 
     /// Open, without any layer: socket bytes are MQTT bytes in both directions, and a shell may bypass the stack.
     pub fn is_plain(&self) -> bool {
-        self.stage == Stage::Open
+        self.stage == Stage::Open && self.tls.is_none() && self.websocket.is_none()
     }
 
     /// How far the connection is.
@@ -219,13 +355,89 @@ impl Stack {
         self.stage
     }
 
-    /// What was learned during the handshakes; once, after opening.
+    /// What was learned during the handshakes; once, after opening. `None` on a dialled connection without TLS and
+    /// WebSocket, about which nothing can be learned.
     pub fn take_facts(&mut self) -> Option<Box<Facts>> {
         self.facts.take()
     }
 
-    /// We sent a WebSocket close frame and its echo has not come.
+    /// We sent a WebSocket close frame and the peer's has not come.
     pub fn awaits_peer_close(&self) -> bool {
-        self.stage == Stage::Closing
+        self.websocket.as_ref().is_some_and(|websocket| websocket.awaits_peer_close())
+    }
+
+    /// Moves the stage along with the closing handshake of the WebSocket, and ends TLS behind it.
+    fn follow_websocket(&mut self) {
+        let Some(websocket) = &self.websocket else { return };
+        if websocket.is_finished() {
+            self.stop();
+        } else if !websocket.is_open() {
+            self.stage = Stage::Closing;
+        }
+    }
+
+    /// Nothing more is received; what was written is followed by the end of TLS.
+    fn stop(&mut self) {
+        if self.stage < Stage::Closed {
+            self.stage = Stage::Closed;
+            if let Some(tls) = &mut self.tls {
+                tls.close();
+            }
+        }
+    }
+
+    /// The error for a peer that closes during a handshake.
+    fn closed_early(&self) -> Error {
+        let said = self.setup.as_ref().and_then(|setup| setup.closed_early());
+        let message = said.unwrap_or_else(|| format!("{} closed during the {}", self.peer(), self.stage));
+        self.error(Blame::Peer, ErrorKind::Closed, message)
+    }
+
+    fn tls_error(&self, error: &rustls::Error) -> Error {
+        let (blame, message) = tls::explain(error, self.server);
+        self.error(blame, ErrorKind::Tls, message)
+    }
+
+    fn error(&self, blame: Blame, kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error::new(self.stage, blame, kind, message)
+    }
+
+    /// What messages call the other end.
+    fn peer(&self) -> &'static str {
+        match (self.stage, self.server) {
+            (Stage::Tunnel, _) => "proxy",
+            (_, true) => "client",
+            (_, false) => "server",
+        }
+    }
+}
+
+impl fmt::Debug for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stack")
+            .field("stage", &self.stage)
+            .field("server", &self.server)
+            .field("tls", &self.tls.is_some())
+            .field("websocket", &self.websocket)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Writing to a WebSocket that closes is no fault of the caller's, everything else is.
+fn written(result: Result<(), WriteError>) {
+    debug_assert!(matches!(result, Ok(()) | Err(WriteError::Closing)), "{result:?}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stack_is_small_and_may_change_threads() {
+        fn may_change_threads<T: Send>() {}
+        may_change_threads::<Stack>();
+        assert!(size_of::<Stack>() <= 40, "{}", size_of::<Stack>());
+        assert!(size_of::<Connection>() <= 80, "{}", size_of::<Connection>());
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
     }
 }

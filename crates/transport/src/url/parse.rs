@@ -67,7 +67,7 @@ pub(crate) fn address_and_credentials(text: &str, authority: &str) -> Result<Par
     Ok((user, password, host, port))
 }
 
-fn split_scheme<'a>(text: &'a str, default: Option<Scheme>) -> Result<(Scheme, &'a str), UrlError> {
+fn split_scheme(text: &str, default: Option<Scheme>) -> Result<(Scheme, &str), UrlError> {
     let Some((name, rest)) = scheme_end(text).map(|end| (&text[..end], &text[end + 3..])) else {
         if let Some(path) = text.strip_prefix("unix:") {
             return Ok((Scheme::Unix, path));
