@@ -31,7 +31,7 @@ enum Action {
 pub fn run(args: &Args) -> Result<(), Failure> {
     match &args.action {
         Action::Check { file } => {
-            wiring::config(&Settings::load(Some(file))?)?;
+            wiring::wire(&Settings::load(Some(file))?)?;
             eprintln!("{} is good", file.display());
             Ok(())
         }

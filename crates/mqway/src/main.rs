@@ -8,9 +8,11 @@ mod logging;
 mod ping;
 mod proxy;
 mod quantity;
+mod reach;
 mod settings;
 mod signals;
 mod tap;
+mod tls_files;
 
 use std::process::ExitCode;
 

@@ -18,6 +18,13 @@ pub struct Seconds(pub Duration);
 /// Longest time that makes sense anywhere: a year. Keeps later additions to a clock from overflowing.
 const LONGEST_SECONDS: f64 = 366.0 * 86_400.0;
 
+impl Bytes {
+    /// As a length in memory; more than there can be is as much as there can be.
+    pub fn to_usize(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
 impl FromStr for Bytes {
     type Err = String;
 

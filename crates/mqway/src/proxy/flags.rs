@@ -50,6 +50,9 @@ struct ListenerFlags {
     /// Whether clients must present a certificate [default: required if there is a --client-ca]
     #[arg(long, value_name = "WHEN", env = "MQWAY_CLIENT_AUTH")]
     client_auth: Option<ClientAuth>,
+    /// Speak this application protocol in the TLS handshake; repeat it for more
+    #[arg(long, value_name = "NAME", env = "MQWAY_ALPN", value_delimiter = ' ')]
+    alpn: Vec<String>,
     /// Let browsers in from this origin only: https://a.example, https://*.a.example or null; repeat it for more
     #[arg(long, value_name = "ORIGIN", env = "MQWAY_ALLOW_ORIGIN", value_delimiter = ' ')]
     allow_origin: Vec<String>,
@@ -94,25 +97,34 @@ struct UpstreamFlags {
 
 #[derive(Clone, Debug, Default, Args)]
 struct LimitFlags {
-    /// Most clients at a time
+    /// Most clients at a time [default: 100000]
     #[arg(long, value_name = "N", env = "MQWAY_MAX_CONNECTIONS")]
     max_connections: Option<usize>,
-    /// Most clients at a time from one address
+    /// Most clients at a time from one address [default: no limit]
     #[arg(long, value_name = "N", env = "MQWAY_MAX_CONNECTIONS_PER_ADDRESS")]
     max_connections_per_address: Option<usize>,
-    /// Time for all handshakes up to a whole CONNECT
+    /// Time for a client's handshakes, and as much again for its CONNECT [default: 10]
     #[arg(long, value_name = "SECS", env = "MQWAY_CONNECT_TIMEOUT")]
     connect_timeout: Option<Seconds>,
-    /// Longest packet that is passed on
+    /// Time to reach an upstream, with all handshakes [default: 10]
+    #[arg(long, value_name = "SECS", env = "MQWAY_DIAL_TIMEOUT")]
+    dial_timeout: Option<Seconds>,
+    /// Time for an upstream's answer to CONNECT [default: 30]
+    #[arg(long, value_name = "SECS", env = "MQWAY_CONNACK_TIMEOUT")]
+    connack_timeout: Option<Seconds>,
+    /// Longest packet that is passed on [default: the longest that MQTT knows]
     #[arg(long, value_name = "BYTES", env = "MQWAY_MAX_PACKET")]
     max_packet: Option<Bytes>,
-    /// Most bytes that wait for one slow reader before its other side is no longer read
+    /// Most bytes in memory for all connections together [default: 1GiB]
     #[arg(long, value_name = "BYTES", env = "MQWAY_MAX_BUFFERED")]
     max_buffered: Option<Bytes>,
+    /// Most bytes that wait for one slow reader before its other side is no longer read [default: 256KiB]
+    #[arg(long, value_name = "BYTES", env = "MQWAY_MAX_BUFFERED_PER_CONNECTION")]
+    max_buffered_per_connection: Option<Bytes>,
     /// Worker threads [default: one a core]
     #[arg(long, value_name = "N", env = "MQWAY_WORKERS")]
     workers: Option<NonZeroUsize>,
-    /// Time that connections get to end well when the proxy stops
+    /// Time that connections get to end well when the proxy stops [default: 10]
     #[arg(long, value_name = "SECS", env = "MQWAY_GRACE")]
     grace: Option<Seconds>,
 }
@@ -144,7 +156,6 @@ impl Flags {
 
 impl ListenerFlags {
     fn lay_over(&self, listeners: &mut [Listener]) -> Result<(), Failure> {
-        let tls = [("--cert", &self.cert), ("--key", &self.key), ("--client-ca", &self.client_ca)];
         let mut any_tls = false;
         let mut any_websocket = false;
         for listener in listeners {
@@ -158,6 +169,7 @@ impl ListenerFlags {
                 replace(&mut listener.key, &self.key);
                 replace(&mut listener.client_ca, &self.client_ca);
                 replace(&mut listener.client_auth, &self.client_auth);
+                replace(&mut listener.alpn, &unless_empty(&self.alpn));
             }
             if url.scheme.is_websocket() {
                 any_websocket = true;
@@ -168,7 +180,14 @@ impl ListenerFlags {
             }
             replace(&mut listener.proxy_protocol, &self.proxy_protocol.then_some(true));
         }
-        if !any_tls && let Some((flag, _)) = tls.iter().find(|(_, file)| file.is_some()) {
+        let tls = [
+            ("--cert", self.cert.is_some()),
+            ("--key", self.key.is_some()),
+            ("--client-ca", self.client_ca.is_some()),
+            ("--client-auth", self.client_auth.is_some()),
+            ("--alpn", !self.alpn.is_empty()),
+        ];
+        if !any_tls && let Some((flag, _)) = tls.iter().find(|(_, given)| *given) {
             return Err(needs(flag, "a listener", "tls:// or wss://"));
         }
         let websocket = [
@@ -229,8 +248,11 @@ impl LimitFlags {
         replace(&mut limits.max_connections, &self.max_connections);
         replace(&mut limits.max_connections_per_address, &self.max_connections_per_address);
         replace(&mut limits.connect_timeout, &self.connect_timeout);
+        replace(&mut limits.dial_timeout, &self.dial_timeout);
+        replace(&mut limits.connack_timeout, &self.connack_timeout);
         replace(&mut limits.max_packet, &self.max_packet);
         replace(&mut limits.max_buffered, &self.max_buffered);
+        replace(&mut limits.max_buffered_per_connection, &self.max_buffered_per_connection);
         replace(&mut limits.workers, &self.workers);
         replace(&mut limits.grace, &self.grace);
     }
