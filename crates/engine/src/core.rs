@@ -89,7 +89,8 @@ pub trait Core: 'static {
     /// follows it. Bytes may be changed in place.
     fn data(&mut self, io: &mut Io<Self::Mail>, conn: ConnId, bytes: &mut [u8]) -> usize;
 
-    /// The peer will send no more. What was sent to it may still be on its way: see [`Io::finish`].
+    /// The peer will send no more. What was sent to it may still be on its way: see [`Io::finish`]. After an
+    /// [`Io::resume`] it is told again, once the core has been shown the bytes that it had left unused.
     fn ended(&mut self, io: &mut Io<Self::Mail>, conn: ConnId);
 
     /// The connection is no more, or a dial has failed.

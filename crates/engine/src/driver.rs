@@ -317,6 +317,9 @@ impl<C: Core> Driver<C> {
                 self.show_unread(id);
             }
             self.io.effects.push(Effect::ReadAgain(id));
+            if let Some(conn) = self.io.table.find(id) {
+                conn.flags.told_ended = false;
+            }
             self.tell_ended(id);
         }
     }

@@ -203,8 +203,10 @@ impl<M: Send + 'static> Engine<M> {
 
     /// Waits until all workers have ended. False if one of them panicked.
     pub fn join(self) -> bool {
-        let ended = self.threads.into_iter().map(|thread| thread.join().is_ok());
-        let all_well = ended.fold(true, |all, one| all && one);
+        let mut all_well = true;
+        for thread in self.threads {
+            all_well &= thread.join().is_ok();
+        }
         for address in &self.addresses {
             if let Bound::Unix(path) = address {
                 // Whoever removed it before us did what we meant to do.

@@ -21,6 +21,6 @@ impl Random {
 
     /// A number below `bound`, or 0 if that is 0.
     pub fn below(&mut self, bound: usize) -> usize {
-        (u128::from(self.next_u64()) * bound as u128 >> 64) as usize
+        ((u128::from(self.next_u64()) * bound as u128) >> 64) as usize
     }
 }

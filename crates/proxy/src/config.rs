@@ -1,0 +1,68 @@
+//! What a proxy is told to do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mqway_engine::{Listener, Target};
+use mqway_transport::ClientOptions;
+
+/// The largest packet that MQTT can express: a five-byte header and a remaining length of 268,435,455 bytes.
+pub const LARGEST_PACKET: usize = 268_435_460;
+
+/// A server to pass clients on to.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// How it is called in logs; without credentials.
+    pub name: String,
+    /// Whom to connect to: the server, or the tunnel on the way to it.
+    pub target: Target,
+    /// Tunnel, TLS and WebSocket.
+    pub options: Arc<ClientOptions>,
+}
+
+impl Upstream {
+    /// A server that speaks MQTT over plain TCP.
+    pub fn tcp(host: &str, port: u16) -> Upstream {
+        let target = Target::Tcp { host: host.to_owned(), port };
+        Upstream { name: format!("tcp://{target}"), target, options: Arc::default() }
+    }
+}
+
+/// Everything that a proxy needs to start.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Workers, and the limits on connections and bytes that hold below MQTT.
+    pub engine: mqway_engine::Config,
+    /// Where clients connect.
+    pub listeners: Vec<Listener>,
+    /// Where they are passed on to. A client goes to one of them by its identifier, always the same one as long
+    /// as that one can be reached.
+    pub upstreams: Vec<Upstream>,
+    /// The limits of the proxy itself.
+    pub limits: Limits,
+}
+
+/// What no client may exceed.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The time from the end of the handshakes below to a whole CONNECT.
+    pub connect_time: Duration,
+    /// The time to reach one upstream: name, TCP and handshakes. The next one has as much again.
+    pub dial_time: Duration,
+    /// The time from CONNECT to CONNACK, or to the next AUTH.
+    pub connack_time: Duration,
+    /// Bytes of one packet, in either direction. If it is less than [`LARGEST_PACKET`], both sides of a 5.0
+    /// connection are told so by their Maximum Packet Size.
+    pub packet: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connect_time: Duration::from_secs(10),
+            dial_time: Duration::from_secs(10),
+            connack_time: Duration::from_secs(30),
+            packet: LARGEST_PACKET,
+        }
+    }
+}

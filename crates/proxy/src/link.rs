@@ -1,0 +1,117 @@
+//! One client and its upstream.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use mqway_codec::{Decoder, Version};
+use mqway_engine::ConnId;
+
+use crate::{Direction, LARGEST_PACKET, LinkId};
+
+/// The largest CONNECT: every field of it as long as the specification allows, properties apart.
+pub(crate) const LARGEST_CONNECT: usize = 512 * 1024;
+
+/// Which end of a link a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Client,
+    Upstream,
+}
+
+impl Side {
+    /// Where bytes go that come from this side.
+    pub fn direction(self) -> Direction {
+        match self {
+            Side::Client => Direction::ToUpstream,
+            Side::Upstream => Direction::ToClient,
+        }
+    }
+}
+
+/// How far a link is.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// The client's CONNECT has not come.
+    Fresh,
+    /// An upstream is being dialled. CONNECT, and whatever follows it, waits unread.
+    Dialling(Box<Candidates>),
+    /// CONNECT was passed on and CONNACK has not come. Of the client only AUTH and DISCONNECT are passed on.
+    Connecting,
+    /// Packets flow both ways.
+    Open,
+    /// The client is done, and the upstream was told. What still comes from it goes to the client.
+    Leaving,
+}
+
+/// The upstreams that a client may go to.
+#[derive(Debug)]
+pub(crate) struct Candidates {
+    /// Being dialled.
+    pub current: usize,
+    /// To be tried after it, in order.
+    pub others: VecDeque<usize>,
+    /// What to tell of the client's own limits when it must be refused.
+    pub client: ClientTerms,
+}
+
+/// What a client's CONNECT says about the answers it takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClientTerms {
+    pub version: Version,
+    /// Bytes of the largest packet that it takes.
+    pub packet: usize,
+}
+
+/// A client connection and the upstream connection made for it.
+pub(crate) struct Link {
+    pub id: LinkId,
+    pub client: ConnId,
+    pub upstream: Option<ConnId>,
+    pub phase: Phase,
+    /// When the present phase must have ended.
+    pub deadline: Duration,
+    pub to_upstream: Stream,
+    pub to_client: Stream,
+}
+
+/// One direction of a link.
+pub(crate) struct Stream {
+    pub decoder: Decoder,
+    /// Bytes still to come of a packet that is passed on in pieces.
+    pub passing: usize,
+}
+
+impl Link {
+    pub fn new(id: LinkId, client: ConnId, packet_limit: usize, deadline: Duration) -> Link {
+        Link {
+            id,
+            client,
+            upstream: None,
+            phase: Phase::Fresh,
+            deadline,
+            to_upstream: Stream { decoder: Decoder::new(packet_limit.min(LARGEST_CONNECT)), passing: 0 },
+            // The version comes with CONNECT; nothing is read in this direction before.
+            to_client: Stream { decoder: Decoder::new(LARGEST_PACKET), passing: 0 },
+        }
+    }
+
+    /// The version that the client speaks, once its CONNECT was passed on.
+    pub fn version(&self) -> Option<Version> {
+        self.to_client.decoder.version()
+    }
+
+    /// The connection at one side.
+    pub fn conn(&self, side: Side) -> Option<ConnId> {
+        match side {
+            Side::Client => Some(self.client),
+            Side::Upstream => self.upstream,
+        }
+    }
+
+    pub fn other(&self, side: Side) -> Option<ConnId> {
+        match side {
+            Side::Client => self.upstream,
+            Side::Upstream => Some(self.client),
+        }
+    }
+}

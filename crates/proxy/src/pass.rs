@@ -1,0 +1,320 @@
+//! The data path: packets from one side of a link to the other.
+
+use std::num::NonZeroU32;
+
+use mqway_codec::{
+    Connect, DecodeError, Decoder, Header, Packet, PacketType, PropertiesBuf, Property, PropertyId, Version,
+    decode,
+};
+use mqway_engine::{ConnId, Io};
+
+use crate::core::{Context, Mail};
+use crate::link::{Link, Phase};
+use crate::{Counters, Direction, LARGEST_PACKET, Observer, Seen};
+
+/// A PUBLISH that is larger than this is passed on as it comes; smaller ones, and all other packets, when they are
+/// whole.
+const IN_PIECES_FROM: usize = 64 * 1024;
+
+/// What the packets that were passed on mean for the link.
+#[derive(Debug)]
+pub(crate) enum Then {
+    /// Nothing.
+    Go,
+    /// The client said DISCONNECT.
+    ClientLeft,
+    /// The upstream accepted the client.
+    Accepted,
+    /// The upstream refused the client.
+    Refused,
+    /// The bytes that come next are no packet.
+    Fault(DecodeError),
+    /// The packet that comes next may not be sent by this side, or not now.
+    Misplaced(PacketType),
+}
+
+/// What to do with a packet.
+enum Step {
+    Pass,
+    PassAnd(Then),
+    /// It waits, with all behind it, until the link is further.
+    Wait,
+    Refuse,
+}
+
+impl Link {
+    /// Passes on the packets in `bytes`. Returns how many bytes are done with, and what follows from them.
+    pub(crate) fn pass<O: Observer>(
+        &mut self,
+        io: &mut Io<Mail>,
+        direction: Direction,
+        bytes: &[u8],
+        context: &mut Context<O>,
+    ) -> (usize, Then) {
+        let to = match direction {
+            Direction::ToUpstream => self.upstream,
+            Direction::ToClient => Some(self.client),
+        };
+        let Some(to) = to else { return (bytes.len(), Then::Go) };
+        let mut run = Run { to, aligned: io.frames_packets(to), sent: 0, at: 0 };
+        run.at = self.pass_piece(io, direction, to, bytes);
+        run.sent = run.at;
+        let then = loop {
+            match self.pass_one(io, direction, bytes, &mut run, context) {
+                Ok(true) => {}
+                Ok(false) => break Then::Go,
+                Err(then) => break then,
+            }
+        };
+        run.flush(io, bytes);
+        (run.at, then)
+    }
+
+    /// The next bytes of a packet that is passed on in pieces.
+    fn pass_piece(&mut self, io: &mut Io<Mail>, direction: Direction, to: ConnId, bytes: &[u8]) -> usize {
+        let passing = self.passing(direction);
+        let piece = (*passing).min(bytes.len());
+        if piece > 0 {
+            *passing -= piece;
+            io.send_piece(to, &bytes[..piece]);
+        }
+        piece
+    }
+
+    /// Passes on the packet at `run.at`. `Ok(false)` if there is none yet.
+    #[inline]
+    fn pass_one<O: Observer>(
+        &mut self,
+        io: &mut Io<Mail>,
+        direction: Direction,
+        bytes: &[u8],
+        run: &mut Run,
+        context: &mut Context<O>,
+    ) -> Result<bool, Then> {
+        let rest = &bytes[run.at..];
+        let connecting = matches!(self.phase, Phase::Connecting);
+        if connecting && direction == Direction::ToClient && self.version() == Some(Version::V5) {
+            // A server that does not know 5.0 refuses in the words of 3.1.1.
+            if let Some(refusal @ [0x20, 2, ..]) = rest.get(..4)
+                && let Ok(Packet::Connack(connack)) = decode(Version::V3_1_1, refusal)
+                && connack.reason.is_error()
+            {
+                run.pass(io, bytes, refusal.len());
+                return Err(Then::Refused);
+            }
+        }
+        let decoder = match direction {
+            Direction::ToUpstream => &mut self.to_upstream.decoder,
+            Direction::ToClient => &mut self.to_client.decoder,
+        };
+        let (packet, len) = match decoder.next(rest) {
+            Ok(Some(found)) => found,
+            Ok(None) if rest.len() >= IN_PIECES_FROM => {
+                return self.begin_pieces(io, direction, bytes, run, context);
+            }
+            Ok(None) => return Ok(false),
+            Err(error) => return Err(Then::Fault(error)),
+        };
+        let step = match &packet {
+            // The hot path: nothing about these concerns the link, once it is open.
+            Packet::Publish(_)
+            | Packet::Puback(_)
+            | Packet::Pubrec(_)
+            | Packet::Pubrel(_)
+            | Packet::Pubcomp(_)
+                if !connecting =>
+            {
+                Step::Pass
+            }
+            packet => self.step(direction, packet),
+        };
+        match step {
+            Step::Wait => return Ok(false),
+            Step::Refuse => return Err(Then::Misplaced(packet.packet_type())),
+            Step::Pass | Step::PassAnd(_) => {}
+        }
+        context.tally.count(direction, packet.packet_type());
+        if let Some(version) = self.version() {
+            context.observer.packet(&Seen {
+                link: self.id,
+                at: io.now(),
+                direction,
+                version,
+                packet: &packet,
+                len,
+                missing: 0,
+            });
+        }
+        match with_our_limit(&packet, self.version(), context.limits.packet) {
+            Some(changed) => run.replace(io, bytes, len, &changed),
+            None => run.pass(io, bytes, len),
+        }
+        match step {
+            Step::PassAnd(then) => Err(then),
+            _ => Ok(true),
+        }
+    }
+
+    /// Begins a packet whose payload is passed on as it comes.
+    fn begin_pieces<O: Observer>(
+        &mut self,
+        io: &mut Io<Mail>,
+        direction: Direction,
+        bytes: &[u8],
+        run: &mut Run,
+        context: &mut Context<O>,
+    ) -> Result<bool, Then> {
+        let rest = &bytes[run.at..];
+        if !matches!(self.phase, Phase::Open | Phase::Leaving) {
+            return Ok(false);
+        }
+        let decoder = self.decoder(direction);
+        let found = start_of_publish(decoder, rest).map_err(Then::Fault)?;
+        let Some((header, packet)) = found else { return Ok(false) };
+        let (len, missing) = (header.packet_len(), header.packet_len() - rest.len());
+        context.tally.count(direction, PacketType::Publish);
+        Counters::count(&context.counters.packets_passed_in_pieces);
+        if let Some(version) = self.version() {
+            let link = self.id;
+            context.observer.packet(&Seen {
+                link,
+                at: io.now(),
+                direction,
+                version,
+                packet: &packet,
+                len,
+                missing,
+            });
+        }
+        run.flush(io, bytes);
+        io.begin_packet(run.to, len);
+        io.send_piece(run.to, rest);
+        run.at = bytes.len();
+        run.sent = run.at;
+        *self.passing(direction) = missing;
+        Ok(false)
+    }
+
+    /// What to do with a packet that may concern the link.
+    fn step(&mut self, direction: Direction, packet: &Packet<'_>) -> Step {
+        let connecting = matches!(self.phase, Phase::Connecting);
+        match (direction, packet) {
+            (Direction::ToUpstream, Packet::Connect(connect)) => {
+                self.begin_session(connect);
+                Step::Pass
+            }
+            (Direction::ToUpstream, Packet::Disconnect(_)) => Step::PassAnd(Then::ClientLeft),
+            // Before CONNACK, 5.0 §4.12 has nothing else from a client.
+            (Direction::ToUpstream, Packet::Auth(_)) => Step::Pass,
+            (Direction::ToUpstream, _) if connecting => Step::Wait,
+            (Direction::ToUpstream, Packet::Subscribe(_) | Packet::Unsubscribe(_) | Packet::Pingreq) => {
+                Step::Pass
+            }
+            (Direction::ToClient, Packet::Connack(connack)) if connecting => {
+                Step::PassAnd(if connack.reason.is_error() { Then::Refused } else { Then::Accepted })
+            }
+            (Direction::ToClient, Packet::Auth(_)) => Step::Pass,
+            // [MQTT-3.2.0-1]: nothing else comes before CONNACK.
+            (Direction::ToClient, _) if connecting => Step::Refuse,
+            (Direction::ToClient, Packet::Suback(_) | Packet::Unsuback(_) | Packet::Pingresp) => Step::Pass,
+            (Direction::ToClient, Packet::Disconnect(_)) if self.version() == Some(Version::V5) => Step::Pass,
+            (_, Packet::Publish(_) | Packet::Puback(_) | Packet::Pubrec(_)) => Step::Pass,
+            (_, Packet::Pubrel(_) | Packet::Pubcomp(_)) => Step::Pass,
+            _ => Step::Refuse,
+        }
+    }
+
+    /// CONNECT sets the version of both directions.
+    fn begin_session(&mut self, connect: &Connect<'_>) {
+        self.to_client.decoder.set_version(connect.version);
+    }
+
+    fn decoder(&self, direction: Direction) -> &Decoder {
+        match direction {
+            Direction::ToUpstream => &self.to_upstream.decoder,
+            Direction::ToClient => &self.to_client.decoder,
+        }
+    }
+
+    fn passing(&mut self, direction: Direction) -> &mut usize {
+        match direction {
+            Direction::ToUpstream => &mut self.to_upstream.passing,
+            Direction::ToClient => &mut self.to_client.passing,
+        }
+    }
+}
+
+/// A PUBLISH of which all but the end of its payload has come.
+fn start_of_publish<'a>(
+    decoder: &Decoder,
+    bytes: &'a [u8],
+) -> Result<Option<(Header, Packet<'a>)>, DecodeError> {
+    let Some(header) = decoder.header(bytes)? else { return Ok(None) };
+    let publish = decoder.publish_start(&header, bytes)?;
+    Ok(publish.map(|publish| (header, Packet::Publish(publish))))
+}
+
+/// Packets on their way to one connection: where it takes bytes as they are, they go in one run.
+struct Run {
+    to: ConnId,
+    aligned: bool,
+    /// Everything before it was sent.
+    sent: usize,
+    /// Everything before it was looked at.
+    at: usize,
+}
+
+impl Run {
+    #[inline]
+    fn pass(&mut self, io: &mut Io<Mail>, bytes: &[u8], len: usize) {
+        if self.aligned {
+            io.send(self.to, &bytes[self.at..self.at + len]);
+            self.sent = self.at + len;
+        }
+        self.at += len;
+    }
+
+    fn replace(&mut self, io: &mut Io<Mail>, bytes: &[u8], len: usize, packet: &[u8]) {
+        self.flush(io, bytes);
+        io.send(self.to, packet);
+        self.at += len;
+        self.sent = self.at;
+    }
+
+    fn flush(&mut self, io: &mut Io<Mail>, bytes: &[u8]) {
+        if self.sent < self.at {
+            io.send_run(self.to, &bytes[self.sent..self.at]);
+            self.sent = self.at;
+        }
+    }
+}
+
+/// CONNECT and CONNACK of 5.0 name the largest packet that their sender takes. Where the proxy's own limit is lower,
+/// that is what both sides must hear. `None`: the packet passes as it is.
+fn with_our_limit(packet: &Packet<'_>, version: Option<Version>, limit: usize) -> Option<Vec<u8>> {
+    if limit >= LARGEST_PACKET || version != Some(Version::V5) {
+        return None;
+    }
+    let theirs = match packet {
+        Packet::Connect(connect) => connect.properties,
+        Packet::Connack(connack) => connack.properties,
+        _ => return None,
+    };
+    let limit = NonZeroU32::new(u32::try_from(limit).ok()?)?;
+    if theirs.maximum_packet_size().is_some_and(|theirs| theirs <= limit) {
+        return None;
+    }
+    let mut ours = PropertiesBuf::new();
+    let others = theirs.iter().filter(|property| property.id() != PropertyId::MaximumPacketSize);
+    ours.extend(others).ok()?;
+    ours.push(Property::MaximumPacketSize(limit)).ok()?;
+    let properties = ours.as_properties();
+    let mut changed = *packet;
+    match &mut changed {
+        Packet::Connect(connect) => connect.properties = properties,
+        Packet::Connack(connack) => connack.properties = properties,
+        _ => {}
+    }
+    let mut bytes = Vec::new();
+    changed.encode(Version::V5, &mut bytes).ok().map(|()| bytes)
+}

@@ -1,0 +1,86 @@
+//! Starting and stopping a proxy.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mqway_engine::{Bound, Engine, ListenerId, StartError};
+use mqway_transport::ServerOptions;
+
+use crate::core::{Mail, ProxyCore};
+use crate::upstreams::Upstreams;
+use crate::{Config, Counters, Observer, Upstream};
+
+/// A running proxy.
+#[derive(Debug)]
+pub struct Proxy {
+    engine: Engine<Mail>,
+    counters: Arc<Counters>,
+}
+
+impl Proxy {
+    /// Listens and runs, in threads of its own.
+    ///
+    /// # Errors
+    /// If an address cannot be listened at, or the system gives no thread.
+    pub fn start(config: Config) -> Result<Proxy, StartError> {
+        Proxy::start_observed(config, |_| ())
+    }
+
+    /// Likewise, with an observer for each worker.
+    ///
+    /// # Errors
+    /// As [`Proxy::start`].
+    pub fn start_observed<O: Observer>(
+        config: Config,
+        mut observer: impl FnMut(usize) -> O,
+    ) -> Result<Proxy, StartError> {
+        let counters = Arc::new(Counters::default());
+        let upstreams = Arc::new(Upstreams::new(config.upstreams));
+        let limits = config.limits;
+        let engine = Engine::start(config.engine, config.listeners, |worker| {
+            ProxyCore::new(limits.clone(), upstreams.clone(), counters.clone(), observer(worker))
+        })?;
+        Ok(Proxy { engine, counters })
+    }
+
+    /// Where the listeners listen, in their order.
+    pub fn addresses(&self) -> &[Bound] {
+        self.engine.addresses()
+    }
+
+    /// What the proxy counts; readable also after its end.
+    pub fn counters(&self) -> Arc<Counters> {
+        self.counters.clone()
+    }
+
+    /// What the engine below it counts.
+    pub fn engine_counters(&self) -> Arc<mqway_engine::Counters> {
+        self.engine.counters()
+    }
+
+    /// Gives the connections that a listener accepts from now on other layers: a new certificate, say.
+    pub fn reload_listener(&self, listener: ListenerId, options: &ServerOptions) {
+        self.engine.reload(listener, options);
+    }
+
+    /// Passes the clients that come from now on to these upstreams.
+    pub fn reload_upstreams(&self, upstreams: Vec<Upstream>) {
+        let (upstreams, poster) = (Arc::new(Upstreams::new(upstreams)), self.engine.poster());
+        for worker in 0..poster.workers() {
+            if poster.post(worker, Mail::Upstreams(upstreams.clone())).is_err() {
+                log::error!("worker {worker} is too busy to hear of the new upstreams");
+            }
+        }
+    }
+
+    /// Stops accepting and ends all connections: clients of 5.0 are told, wills are left to the servers. What was
+    /// sent is still written, within `grace`.
+    pub fn stop(&self, grace: Duration) {
+        self.engine.stop(grace);
+    }
+
+    /// Waits for the end. False if a worker panicked.
+    pub fn join(self) -> bool {
+        self.engine.join()
+    }
+}
