@@ -1,0 +1,260 @@
+//! Many connections, slow ones and stuck ones: nothing is left behind, memory stays bounded, others do not notice.
+
+use crate::support::certificates::Certificates;
+use crate::support::mqway::{Proxy, Running};
+use crate::support::packets::{self, PINGREQ, PINGRESP, V3_1_1};
+use crate::support::server::Server;
+use crate::support::websocket::{self, WebSocket};
+use crate::support::{SOON, dial_tcp, eventually, read_to_close, whole};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const MIB: u64 = 1024 * 1024;
+
+/// Limits out of the way, except those that a test is about.
+const CROWD: [&str; 4] = ["--max-connections", "50000", "--max-connections-per-address", "50000"];
+
+#[test]
+fn connections_opened_and_closed_leave_nothing_behind() {
+    let connections = if whole() { 10_000 } else { 2_000 };
+    churn(connections);
+}
+
+#[test]
+#[ignore = "long: ten thousand connections"]
+fn ten_thousand_connections_opened_and_closed_leave_nothing_behind() {
+    churn(10_000);
+}
+
+fn churn(connections: usize) {
+    let broker = Server::broker();
+    let proxy =
+        Proxy::new().listen("mqtt://127.0.0.1:0").listen("ws://127.0.0.1:0").upstream(&broker.url("mqtt"));
+    let proxy = proxy.arguments(&CROWD).start();
+    let (tcp, ws) = (proxy.address(), crate::support::address(proxy.url(1)));
+    come_and_go(tcp, ws, 500); // pools and tables reach their size
+    let settled = |files: usize| eventually(SOON, || proxy.program.open_files() <= files);
+    let idle = proxy.program.open_files();
+    assert!(eventually(SOON, || proxy.counters().to_string().contains(":0")), "counters say so too");
+    thread::sleep(Duration::from_millis(500));
+    let files = proxy.program.open_files().min(idle);
+    let (memory, threads) = (proxy.program.resident(), proxy.program.threads());
+
+    come_and_go(tcp, ws, connections);
+
+    assert!(settled(files), "{} files open, {files} before", proxy.program.open_files());
+    assert_eq!(proxy.program.threads(), threads);
+    let grown = proxy.program.resident().saturating_sub(memory);
+    assert!(grown < 2 * MIB, "{grown} bytes more after {connections} connections");
+}
+
+/// Connections that end in every way there is, from eight threads.
+fn come_and_go(tcp: SocketAddr, ws: SocketAddr, connections: usize) {
+    const THREADS: usize = 8;
+    thread::scope(|scope| {
+        for first in 0..THREADS {
+            scope.spawn(move || {
+                for i in (first..connections).step_by(THREADS) {
+                    visit(tcp, ws, i);
+                }
+            });
+        }
+    });
+}
+
+fn visit(tcp: SocketAddr, ws: SocketAddr, i: usize) {
+    let connect = packets::connect(packets::LEVELS[i % 3], &format!("c{i}"));
+    if i % 8 < 2 {
+        let mut client = WebSocket::connect(ws);
+        client.send(&websocket::binary(&connect));
+        assert_eq!(client.packet()[0], 0x20);
+        if i.is_multiple_of(8) {
+            client.send(&websocket::frame(0x80 | websocket::CLOSE, &1000_u16.to_be_bytes()));
+            client.expect_closed(1000);
+        }
+        return;
+    }
+    let mut client = dial_tcp(tcp);
+    match i % 8 {
+        2 => {}
+        3 => client.write_all(&connect[..7]).unwrap(),
+        4 => {
+            client.write_all(b"\xFF\xFF\xFF\xFF\xFF").unwrap();
+            read_to_close(&mut client).unwrap();
+        }
+        end => {
+            client.write_all(&connect).unwrap();
+            assert_eq!(packets::read(&mut client).unwrap()[0], 0x20);
+            if end < 7 {
+                client.write_all(&packets::DISCONNECT).unwrap();
+                read_to_close(&mut client).unwrap();
+            }
+        }
+    }
+}
+
+/// A server that sends to clients named `stuck` for as long as they take it, and counts; to others it is a broker.
+fn flood(sent: &Arc<AtomicU64>) -> Server {
+    let sent = Arc::clone(sent);
+    Server::start(move |mut stream| {
+        let connect = packets::read(&mut stream).unwrap_or_default();
+        if stream.write_all(&packets::connack(V3_1_1)).is_err() {
+            return;
+        }
+        if connect.ends_with(b"stuck") {
+            let publish = packets::publish(V3_1_1, "t", 0, 0, &[0; 10_000]);
+            stream.set_write_timeout(None).unwrap();
+            while stream.write_all(&publish).is_ok() {
+                sent.fetch_add(publish.len() as u64, Ordering::Relaxed);
+            }
+        } else {
+            while let Some(packet) = packets::read(&mut stream) {
+                if packet == PINGREQ && stream.write_all(&PINGRESP).is_err() {
+                    break;
+                }
+            }
+        }
+    })
+}
+
+#[test]
+fn a_reader_that_stops_reading_costs_bounded_memory_and_others_do_not_notice() {
+    let sent = Arc::default();
+    let flood = flood(&sent);
+    let proxy = Proxy::new()
+        .listen("mqtt://127.0.0.1:0")
+        .listen("ws://127.0.0.1:0")
+        .upstream(&flood.url("mqtt"))
+        .start();
+    let mut other = dial_tcp(proxy.address());
+    other.write_all(&packets::connect(V3_1_1, "other")).unwrap();
+    packets::read(&mut other).unwrap();
+    let before = proxy.program.resident();
+
+    let mut stuck = dial_tcp(proxy.address());
+    stuck.write_all(&packets::connect(V3_1_1, "stuck")).unwrap();
+    let mut stuck_ws = WebSocket::connect(crate::support::address(proxy.url(1)));
+    stuck_ws.send(&websocket::binary(&packets::connect(V3_1_1, "stuck")));
+
+    let slowest = slowest_ping(&mut other, Duration::from_secs(if whole() { 30 } else { 3 }));
+    assert!(slowest < Duration::from_millis(250), "a ping took {slowest:?}");
+    let grown = proxy.program.resident().saturating_sub(before);
+    assert!(grown < 16 * MIB, "{grown} bytes for two clients that do not read");
+    let at = sent.load(Ordering::Relaxed);
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(sent.load(Ordering::Relaxed), at, "the upstream is held back");
+
+    // And when it reads again, it goes on where it was.
+    let mut bytes = vec![0; 20 * MIB as usize];
+    stuck.read_exact(&mut bytes).unwrap();
+    assert_eq!(bytes[..4], packets::connack(V3_1_1));
+    let publish = packets::publish(V3_1_1, "t", 0, 0, &[0; 10_000]);
+    assert!(bytes[4..].chunks_exact(publish.len()).all(|packet| packet == publish));
+    drop(stuck);
+    assert!(slowest_ping(&mut other, Duration::from_millis(200)) < SOON);
+}
+
+fn slowest_ping(client: &mut TcpStream, during: Duration) -> Duration {
+    let begun = Instant::now();
+    let mut slowest = Duration::ZERO;
+    while begun.elapsed() < during {
+        let sent = Instant::now();
+        client.write_all(&PINGREQ).unwrap();
+        assert_eq!(packets::read(client).unwrap(), PINGRESP);
+        slowest = slowest.max(sent.elapsed());
+        thread::sleep(Duration::from_millis(5));
+    }
+    slowest
+}
+
+/// The same towards the server.
+#[test]
+fn an_upstream_that_stops_reading_holds_the_client_back() {
+    let stuck = Server::start(|mut stream| {
+        packets::read(&mut stream);
+        let _ = stream.write_all(&packets::connack(V3_1_1));
+        thread::sleep(Duration::from_secs(30));
+    });
+    let proxy = Proxy::between("mqtt", &stuck.url("mqtt"));
+    let mut client = dial_tcp(proxy.address());
+    client.write_all(&packets::connect(V3_1_1, "eager")).unwrap();
+    packets::read(&mut client).unwrap();
+    let before = proxy.program.resident();
+    client.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    let publish = packets::publish(V3_1_1, "t", 0, 0, &[0; 100_000]);
+    let mut sent = 0;
+    while sent < 500 * MIB && client.write_all(&publish).is_ok() {
+        sent += publish.len() as u64;
+    }
+    assert!(sent < 100 * MIB, "{sent} bytes were taken for a server that reads nothing");
+    let grown = proxy.program.resident().saturating_sub(before);
+    assert!(grown < 16 * MIB, "{grown} bytes");
+}
+
+#[test]
+fn half_open_websocket_handshakes_cost_bounded_memory_and_end_in_time() {
+    half_open("ws", b"GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n", 8 * 1024);
+}
+
+#[test]
+fn half_open_tls_handshakes_cost_bounded_memory_and_end_in_time() {
+    // A record of 512 bytes that is begun with a ClientHello.
+    half_open("mqtts", b"\x16\x03\x01\x02\0\x01\0\x01\xFC\x03\x03 nothing more", 32 * 1024);
+}
+
+#[test]
+fn half_open_websocket_over_tls_handshakes_cost_bounded_memory_and_end_in_time() {
+    half_open("wss", b"\x16\x03\x01\x02\0\x01\0\x01\xFC\x03\x03 nothing more", 32 * 1024);
+}
+
+fn half_open(scheme: &str, beginning: &[u8], each: u64) {
+    let (count, seconds) = if whole() { (5_000, 15) } else { (1_000, 4) };
+    let certificates = Certificates::new();
+    let broker = Server::broker();
+    let proxy = Proxy::new()
+        .listen(&format!("{scheme}://127.0.0.1:0"))
+        .listen("mqtt://127.0.0.1:0")
+        .tls(&certificates);
+    let proxy = proxy.upstream(&broker.url("mqtt")).arguments(&CROWD);
+    let proxy = proxy.arguments(&["--connect-timeout", &seconds.to_string()]).start();
+    let (memory, files) = (proxy.program.resident(), proxy.program.open_files());
+
+    let begun = Instant::now();
+    let mut crowd: Vec<TcpStream> = (0..count)
+        .map(|_| {
+            let mut stream = dial_tcp(proxy.address());
+            stream.write_all(beginning).unwrap();
+            stream
+        })
+        .collect();
+    assert!(
+        eventually(Duration::from_secs(2), || proxy.program.open_files() >= files + count),
+        "all are open"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(seconds), "the crowd came too slowly for this test");
+    let grown = proxy.program.resident().saturating_sub(memory);
+    assert!(grown < each * count as u64 + 4 * MIB, "{grown} bytes for {count} handshakes");
+    assert!(is_served(&proxy), "others come in meanwhile");
+
+    let limit = Duration::from_secs(seconds) + SOON;
+    assert!(
+        eventually(limit, || proxy.program.open_files() <= files),
+        "{} files",
+        proxy.program.open_files()
+    );
+    for stream in &mut crowd {
+        stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        assert!(read_to_close(stream).is_ok(), "closed");
+    }
+    assert_eq!(broker.accepted(), 1, "the upstream has seen the honest client alone");
+}
+
+fn is_served(proxy: &Running) -> bool {
+    let mut stream = dial_tcp(crate::support::address(proxy.url(1)));
+    stream.write_all(&packets::connect(V3_1_1, "honest")).unwrap();
+    packets::read(&mut stream) == Some(packets::connack(V3_1_1))
+}

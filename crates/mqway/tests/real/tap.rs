@@ -1,0 +1,83 @@
+//! `mqway tap` prints every packet of both directions.
+
+use crate::support::mosquitto::Mosquitto;
+use crate::support::mqway::Proxy;
+use crate::support::packets::{self, Connect, LEVELS};
+use crate::support::{Kind, SOON, dial_tcp};
+use serde_json::Value;
+use std::io::Write;
+
+/// A session of nine packets through the tap; gives back what it printed on stdout, one line a packet.
+fn tapped(level: u8, flags: &[&str]) -> Vec<String> {
+    let mosquitto = Mosquitto::start();
+    let tap = Proxy::tap()
+        .listen("mqtt://127.0.0.1:0")
+        .upstream(&mosquitto.url(Kind::Tcp))
+        .arguments(flags)
+        .start();
+    let mut client = dial_tcp(tap.address());
+    let connect =
+        Connect { level, client_id: "tapped", user: Some(("me", "topsecret")), ..Connect::default() };
+    client.write_all(&connect.bytes()).unwrap();
+    packets::read(&mut client).unwrap();
+    client.write_all(&packets::subscribe(level, 1, "a/#", 0)).unwrap();
+    packets::read(&mut client).unwrap();
+    client.write_all(&packets::publish(level, "a/b", 1, 2, b"a payload")).unwrap();
+    packets::read(&mut client).unwrap();
+    packets::read(&mut client).unwrap();
+    client.write_all(&packets::PINGREQ).unwrap();
+    packets::read(&mut client).unwrap();
+    client.write_all(&packets::DISCONNECT).unwrap();
+    let lines = tap
+        .program
+        .stdout
+        .wait(SOON, |lines| lines.iter().any(|l| l.contains("DISCONNECT")).then(|| lines.to_vec()));
+    lines.unwrap_or_else(|| panic!("no DISCONNECT in {:#?}", tap.program.stdout.all()))
+}
+
+const PACKETS: [&str; 10] = [
+    "CONNECT",
+    "CONNACK",
+    "SUBSCRIBE",
+    "SUBACK",
+    "PUBLISH",
+    "PUBLISH",
+    "PUBACK",
+    "PINGREQ",
+    "PINGRESP",
+    "DISCONNECT",
+];
+
+#[test]
+fn every_packet_of_both_directions_is_a_line() {
+    for level in LEVELS {
+        let lines = tapped(level, &[]);
+        for name in PACKETS {
+            assert!(lines.iter().any(|line| line.contains(name)), "{name} in {lines:#?}");
+        }
+        assert!(lines.iter().any(|l| l.contains("PUBLISH") && l.contains("a/b")), "{lines:#?}");
+        assert!(!lines.concat().contains("topsecret"), "passwords are not printed: {lines:#?}");
+    }
+}
+
+#[test]
+fn json_is_one_object_a_line_with_the_packet_in_it() {
+    for level in LEVELS {
+        let lines = tapped(level, &["--json"]);
+        let objects: Vec<Value> = lines
+            .iter()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+            .collect();
+        let mut names: Vec<&str> = Vec::new();
+        for object in &objects {
+            let object = object.as_object().expect("an object");
+            let name = object.values().filter_map(Value::as_str).find(|text| PACKETS.contains(text));
+            names.extend(name);
+        }
+        names.sort_unstable();
+        let mut expected = PACKETS;
+        expected.sort_unstable();
+        assert_eq!(names, expected, "{lines:#?}");
+        assert!(!lines.concat().contains("topsecret"), "passwords are not printed: {lines:#?}");
+    }
+}
