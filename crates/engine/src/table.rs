@@ -38,7 +38,8 @@ impl Table {
         }
         let conn = place.conn.take()?;
         self.live -= 1;
-        place.generation = place.generation.wrapping_add(1);
+        // 31 bits, so that slot and generation fit a token with one bit to spare.
+        place.generation = (place.generation + 1) & 0x7fff_ffff;
         Some(conn)
     }
 

@@ -430,7 +430,7 @@ fn is_about_one_client(error: &io::Error) -> bool {
 }
 
 fn token_of(id: ConnId) -> Token {
-    Token(((id.generation as usize & 0x7fff_ffff) << 32) | id.slot as usize)
+    Token(((id.generation as usize) << 32) | id.slot as usize)
 }
 
 fn conn_of(token: Token) -> ConnId {

@@ -32,6 +32,8 @@ mod link;
 mod observer;
 mod pass;
 mod proxy;
+#[cfg(test)]
+mod tests;
 mod upstreams;
 
 pub use config::{Config, LARGEST_PACKET, Limits, Upstream};
