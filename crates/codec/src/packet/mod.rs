@@ -8,8 +8,6 @@ mod disconnect;
 mod publish;
 mod suback;
 mod subscribe;
-#[cfg(test)]
-mod tests;
 mod unsuback;
 mod unsubscribe;
 

@@ -3,8 +3,6 @@
 mod buf;
 mod id;
 mod property;
-#[cfg(test)]
-mod tests;
 
 use alloc::vec::Vec;
 use core::fmt;

@@ -2,8 +2,6 @@
 
 mod filter;
 mod name;
-#[cfg(test)]
-mod tests;
 
 use core::fmt;
 

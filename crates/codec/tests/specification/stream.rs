@@ -1,0 +1,86 @@
+//! Streams: §3.1.0 the order of packets, §2.1.4 their lengths, and any way to cut them.
+
+use mqway_codec::{Blame, Decoder, Fault, Packet, ReasonCode, Version};
+
+use crate::{ALL, packet};
+
+const CONNECT: &[u8] = b"\x10\x0C\x00\x04MQTT\x04\x02\x00\x3C\x00\x00";
+
+#[test]
+fn connect_comes_first() {
+    // [MQTT-3.1.0-1]
+    for first in (0..=u8::MAX).filter(|first| first >> 4 != 1) {
+        let refused = Decoder::new(1024).next(&[first]).unwrap_err();
+        match refused.fault() {
+            Fault::NotConnect => assert_eq!(refused.reason_code(), ReasonCode::ProtocolError),
+            _ => assert_eq!(refused.blame(), Blame::Malformed),
+        }
+    }
+    assert_eq!(Decoder::new(1024).next(b"\x10"), Ok(None));
+}
+
+#[test]
+fn connect_comes_once() {
+    // [MQTT-3.1.0-2]
+    let mut decoder = Decoder::new(1024);
+    let (packet, consumed) = decoder.next(CONNECT).unwrap().unwrap();
+    assert!(matches!(packet, Packet::Connect(_)));
+    assert_eq!((consumed, decoder.version()), (CONNECT.len(), Some(Version::V3_1_1)));
+    let refused = decoder.next(CONNECT).unwrap_err();
+    assert_eq!((refused.fault(), refused.reason_code()), (Fault::SecondConnect, ReasonCode::ProtocolError));
+    assert_eq!(decoder.next(b"\x10").unwrap_err().fault(), Fault::SecondConnect, "its first byte is enough");
+    let refused = Decoder::with_version(Version::V5, 1024).next(CONNECT).unwrap_err();
+    assert_eq!(refused.fault(), Fault::SecondConnect, "and a server never sends one");
+}
+
+#[test]
+fn a_refused_connect_sets_no_version() {
+    let mut decoder = Decoder::new(1024);
+    decoder.next(&packet(0x10, b"\x00\x04MQTT\x05\x01\x00\x00\x00\x00\x00")).unwrap_err();
+    assert_eq!(decoder.version(), None);
+}
+
+#[test]
+fn the_limit_is_for_the_whole_packet() {
+    // §3.1.2.11.4: Maximum Packet Size counts header and all.
+    let bytes = packet(0x30, [&b"\x00\x01t"[..], &[0; 200]].concat());
+    for version in ALL.into_iter().take(2) {
+        let mut decoder = Decoder::with_version(version, bytes.len());
+        assert!(decoder.next(&bytes).unwrap().is_some());
+        decoder.set_limit(bytes.len() - 1);
+        let fault = Fault::PacketTooLarge { size: bytes.len(), limit: bytes.len() - 1 };
+        let refused = decoder.next(&bytes[..3]).unwrap_err();
+        assert_eq!((refused.fault(), refused.reason_code()), (fault, ReasonCode::PacketTooLarge));
+        assert_eq!(refused.blame(), Blame::TooLarge);
+    }
+}
+
+#[test]
+fn a_claimed_length_is_refused_by_its_header() {
+    // Five bytes that claim 256 MiB, before any CONNECT.
+    let refused = Decoder::new(64 * 1024).next(b"\x10\xFF\xFF\xFF\x7F").unwrap_err();
+    assert_eq!(refused.reason_code(), ReasonCode::PacketTooLarge);
+}
+
+#[test]
+fn rules_of_the_version_hold_from_the_header_on() {
+    let fault = |version, bytes: &[u8]| Decoder::with_version(version, 1024).next(bytes).unwrap_err().fault();
+    assert_eq!(fault(Version::V3_1_1, b"\xF0\x7F"), Fault::ReservedPacketType);
+    assert_eq!(fault(Version::V5, b"\x8A\x7F"), Fault::ReservedFlags(0b1010));
+    assert_eq!(fault(Version::V5, b"\xC0\x01"), Fault::RemainingLength { expected: 0, found: 1 });
+}
+
+#[test]
+fn the_header_tells_what_to_wait_for() {
+    let decoder = Decoder::with_version(Version::V3_1_1, 1024);
+    assert_eq!(decoder.header(b"\x30"), Ok(None));
+    assert_eq!(decoder.header(b"\x30\x90\x01").unwrap().unwrap().packet_len(), 147);
+}
+
+#[test]
+fn after_an_error_the_same_error_comes_again() {
+    let mut decoder = Decoder::with_version(Version::V5, 1024);
+    let bytes = packet(0x30, b"\x00\x01#\x00");
+    let refused = decoder.next(&bytes).unwrap_err();
+    assert_eq!(decoder.next(&bytes).unwrap_err(), refused);
+}
