@@ -2,6 +2,7 @@
 //!
 //! Each case is run with the echo as server and as client, and with its bytes arriving at once, frame by frame and
 //! one by one. "Strict" behaviour is expected throughout: what came before a violation is echoed, nothing after it.
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 mod websocket_wire;
 

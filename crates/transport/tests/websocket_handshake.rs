@@ -1,4 +1,5 @@
 //! The handshake of both roles: every answer a server gives, every thing a client finds wrong.
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 use std::sync::Arc;
 
@@ -492,6 +493,9 @@ fn errors_say_what_really_happened() {
         "server does not answer the WebSocket handshake with HTTP but with \"\\x15\\x03\\x01\""
     );
     assert!(told(&format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(20_000))).contains("more than 16384 bytes"));
+    let mut client = ClientHandshake::start(Arc::new(options()), &mut Vec::new()).unwrap();
+    assert!(client.feed(b"HTTP/1.1 200 OK\r\nX: ").unwrap().is_none());
+    assert!(matches!(client.feed(&[b'x'; 20_000]), Err(HandshakeError::HeaderTooLarge { limit: 16_384 })));
     assert!(told(&"x".repeat(20_000)).contains("with HTTP but with \"xxx"));
     let long = told(&format!("HTTP/1.1 500 Oh\r\n\r\n{}", "y".repeat(5000)));
     assert!(long.len() < 400, "{long}");

@@ -1,4 +1,5 @@
 //! The opposite end is tungstenite, in memory, in both roles.
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 mod websocket_wire;
 

@@ -1,4 +1,5 @@
 //! What holds for any input: however the bytes are cut, the outcome is the same.
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 mod websocket_wire;
 

@@ -5,6 +5,8 @@ use super::{MessageKind, Role, Violation};
 
 /// The longest frame header: two bytes, a length of eight, a key of four.
 pub(super) const MAX_HEADER: usize = 14;
+/// The longest payload of any frame (RFC 6455 §5.2).
+pub(super) const MAX_LENGTH: u64 = u64::MAX >> 1;
 /// The longest payload of a control frame (RFC 6455 §5.5).
 pub(super) const MAX_CONTROL_PAYLOAD: usize = 125;
 

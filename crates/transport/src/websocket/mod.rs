@@ -9,10 +9,32 @@
 //!   [MQTT-6.0.0-2]: it unmasks and compacts a whole read buffer in place.
 //!
 //! Nothing here holds a message: payload is handed on as it arrives, whatever its frame's length claims. What a
-//! connection may keep is a partial frame header, one control frame's payload and one pong, 300 bytes in all.
+//! connection may keep is a partial frame header or control frame and one pong, less than 400 bytes in all.
 //!
 //! Pings, closes and violations are answered by the read functions themselves. Extensions are neither offered nor
 //! accepted.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use mqway_transport::websocket::*;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
+//! let options = ClientOptions::new("broker.example.org", 80, false, "/mqtt")?;
+//! let mut client = ClientHandshake::start(Arc::new(options), &mut to_server)?;
+//! let mut server = ServerHandshake::new(Arc::new(ServerOptions::default()));
+//! let mut server = server.feed(&to_server, &mut to_client)?.expect("a whole request").connection;
+//! let mut client = client.feed(&to_client)?.expect("a whole response").connection;
+//!
+//! to_server.clear();
+//! client.write_message(MessageKind::Binary, b"ping", &mut to_server)?;
+//! client.close(CloseCode::NORMAL, "", &mut to_server);
+//! let Streamed { data, end } = server.read_stream(&mut to_server, &mut to_client);
+//! assert_eq!(&to_server[data], b"ping");
+//! assert!(matches!(end, Some(End::Close(_))));
+//! # Ok(())
+//! # }
+//! ```
 
 mod close;
 mod connection;

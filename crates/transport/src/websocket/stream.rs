@@ -102,7 +102,7 @@ impl Connection {
             }
             _ => return None,
         };
-        (len as u64 <= self.limits.max_message).then_some((size, len))
+        (len as u64 <= self.max_message).then_some((size, len))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::close::{CloseFrame, fitting};
 use super::connection::{Connection, Outgoing, Phase};
-use super::frame::{self, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode};
+use super::frame::{self, MAX_CONTROL_PAYLOAD, MAX_HEADER, MAX_LENGTH, Opcode};
 use super::mask::Mask;
 use super::{CloseCode, MessageKind, Role};
 
@@ -16,7 +16,8 @@ pub enum WriteError {
     /// A message begun with [`Connection::begin_message`] is not complete.
     #[error("another WebSocket message is being sent")]
     MessageInProgress,
-    /// A piece without a message begun, or more bytes than that message has left. Nothing of it was sent.
+    /// A piece without a message begun, more bytes than that message has left, or a message of more than 2^63 - 1.
+    /// Nothing of it was sent.
     #[error("more bytes than the WebSocket message has")]
     TooManyBytes,
 }
@@ -44,6 +45,9 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Result<(), WriteError> {
         self.check_idle()?;
+        if len > MAX_LENGTH {
+            return Err(WriteError::TooManyBytes);
+        }
         let mask = self.fresh_mask();
         frame::encode(Opcode::Message(kind), len, mask, out);
         if len > 0 {

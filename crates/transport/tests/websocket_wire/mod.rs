@@ -1,5 +1,6 @@
 //! Frames written and read the slow, obvious way, independently of the code under test.
 #![allow(dead_code)] // Each test program uses its own part of this.
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 use mqway_transport::websocket::{Connection, End, Limits, Role, Streamed, TextPolicy};
 

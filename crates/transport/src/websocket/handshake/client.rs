@@ -128,7 +128,8 @@ impl ClientHandshake {
                 Push::Complete { head, consumed } => (head, consumed),
                 Push::Partial(bytes) => return check_start(bytes).map(|()| None),
                 Push::TooLarge => {
-                    check_start(if at == 0 { input } else { b"" })?;
+                    let kept = self.gathered.bytes();
+                    check_start(if kept.is_empty() { &input[at..] } else { kept })?;
                     return Err(HandshakeError::HeaderTooLarge { limit: max_header });
                 }
             };

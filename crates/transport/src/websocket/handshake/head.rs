@@ -37,7 +37,7 @@ impl Gathered {
         }
         let before = self.bytes.len();
         // One byte over the limit is enough to know.
-        let taken = input.len().min((limit + 1).saturating_sub(before));
+        let taken = input.len().min(limit.saturating_add(1).saturating_sub(before));
         self.bytes.extend_from_slice(&input[..taken]);
         match end_of_head(&self.bytes, before.saturating_sub(2)) {
             Some(end) if end <= limit => Push::Complete { head: &self.bytes[..end], consumed: end - before },
