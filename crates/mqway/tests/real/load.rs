@@ -5,7 +5,7 @@ use crate::support::mqway::{Proxy, Running};
 use crate::support::packets::{self, PINGREQ, PINGRESP, V3_1_1};
 use crate::support::server::Server;
 use crate::support::websocket::{self, WebSocket};
-use crate::support::{SOON, dial_tcp, eventually, read_to_close, whole};
+use crate::support::{SOON, dial_tcp, eventually, long, read_to_close};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -20,14 +20,13 @@ const CROWD: [&str; 4] = ["--max-connections", "50000", "--max-connections-per-a
 
 #[test]
 fn connections_opened_and_closed_leave_nothing_behind() {
-    let connections = if whole() { 10_000 } else { 2_000 };
-    churn(connections);
+    churn(2_000);
 }
 
 #[test]
 #[ignore = "long: ten thousand connections"]
 fn ten_thousand_connections_opened_and_closed_leave_nothing_behind() {
-    churn(10_000);
+    churn(long(10_000, 3_000));
 }
 
 fn churn(connections: usize) {
@@ -123,6 +122,16 @@ fn flood(sent: &Arc<AtomicU64>) -> Server {
 
 #[test]
 fn a_reader_that_stops_reading_costs_bounded_memory_and_others_do_not_notice() {
+    stuck_readers(Duration::from_secs(3));
+}
+
+#[test]
+#[ignore = "long: half a minute of not reading"]
+fn a_reader_that_stops_reading_for_long_costs_bounded_memory() {
+    stuck_readers(Duration::from_secs(long(30, 5)));
+}
+
+fn stuck_readers(during: Duration) {
     let sent = Arc::default();
     let flood = flood(&sent);
     let proxy = Proxy::new()
@@ -140,7 +149,7 @@ fn a_reader_that_stops_reading_costs_bounded_memory_and_others_do_not_notice() {
     let mut stuck_ws = WebSocket::connect(crate::support::address(proxy.url(1)));
     stuck_ws.send(&websocket::binary(&packets::connect(V3_1_1, "stuck")));
 
-    let slowest = slowest_ping(&mut other, Duration::from_secs(if whole() { 30 } else { 3 }));
+    let slowest = slowest_ping(&mut other, during);
     assert!(slowest < Duration::from_millis(250), "a ping took {slowest:?}");
     let grown = proxy.program.resident().saturating_sub(before);
     assert!(grown < 16 * MIB, "{grown} bytes for two clients that do not read");
@@ -195,24 +204,36 @@ fn an_upstream_that_stops_reading_holds_the_client_back() {
     assert!(grown < 16 * MIB, "{grown} bytes");
 }
 
+const HALF_A_REQUEST: &[u8] = b"GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n";
+
+/// A record of 512 bytes that is begun with a ClientHello.
+const HALF_A_CLIENT_HELLO: &[u8] = b"\x16\x03\x01\x02\0\x01\0\x01\xFC\x03\x03 nothing more";
+
 #[test]
 fn half_open_websocket_handshakes_cost_bounded_memory_and_end_in_time() {
-    half_open("ws", b"GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n", 8 * 1024);
+    half_open("ws", HALF_A_REQUEST, 8 * 1024, 1_000, 3);
 }
 
 #[test]
 fn half_open_tls_handshakes_cost_bounded_memory_and_end_in_time() {
-    // A record of 512 bytes that is begun with a ClientHello.
-    half_open("mqtts", b"\x16\x03\x01\x02\0\x01\0\x01\xFC\x03\x03 nothing more", 32 * 1024);
+    half_open("mqtts", HALF_A_CLIENT_HELLO, 32 * 1024, 1_000, 3);
 }
 
 #[test]
 fn half_open_websocket_over_tls_handshakes_cost_bounded_memory_and_end_in_time() {
-    half_open("wss", b"\x16\x03\x01\x02\0\x01\0\x01\xFC\x03\x03 nothing more", 32 * 1024);
+    half_open("wss", HALF_A_CLIENT_HELLO, 32 * 1024, 1_000, 3);
 }
 
-fn half_open(scheme: &str, beginning: &[u8], each: u64) {
-    let (count, seconds) = if whole() { (5_000, 15) } else { (1_000, 4) };
+#[test]
+#[ignore = "long: five thousand handshakes, twice"]
+fn five_thousand_half_open_handshakes_cost_bounded_memory_and_end_in_time() {
+    let (count, seconds) = long((5_000, 15), (2_000, 6));
+    half_open("ws", HALF_A_REQUEST, 8 * 1024, count, seconds);
+    half_open("wss", HALF_A_CLIENT_HELLO, 32 * 1024, count, seconds);
+}
+
+/// `each` is what one handshake may cost in bytes.
+fn half_open(scheme: &str, beginning: &[u8], each: u64, count: usize, seconds: u64) {
     let certificates = Certificates::new();
     let broker = Server::broker();
     let proxy = Proxy::new()

@@ -1,6 +1,6 @@
 //! The binary among real programs and hostile sockets. `tests/setup` installs the programs.
 //!
-//! Long tests run shortened unless `MQWAY_TEST_WHOLE=1`; those that only make sense whole are ignored by default.
+//! Long tests run shortened by default; the whole ones are marked `long` and ignored until asked for.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 #[path = "../support/mod.rs"]

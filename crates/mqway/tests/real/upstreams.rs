@@ -83,7 +83,7 @@ fn an_upstream_that_accepts_and_says_nothing_is_given_up_in_time() {
     for scheme in ["mqtts", "ws"] {
         let url = silent.url(scheme);
         let proxy =
-            Proxy::new().listen("mqtt://127.0.0.1:0").upstream(&url).arguments(&["--connect-timeout", "1"]);
+            Proxy::new().listen("mqtt://127.0.0.1:0").upstream(&url).arguments(&["--dial-timeout", "1"]);
         expect_unavailable(&proxy.start());
     }
 }
@@ -184,7 +184,7 @@ fn an_upstream_that_comes_back_is_used_again() {
 
 // --- by way of others
 
-/// A proxy of the kind that HTTP clients use; tells the first line of each request.
+/// A proxy of the kind that HTTP clients use, for which every name is this machine; tells the head of each request.
 fn connect_proxy() -> (Server, mpsc::Receiver<String>) {
     let (tell, told) = mpsc::channel();
     let tell = Mutex::new(tell);
@@ -195,10 +195,11 @@ fn connect_proxy() -> (Server, mpsc::Receiver<String>) {
             head.push(byte[0]);
         }
         let head = String::from_utf8_lossy(&head).into_owned();
-        let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
+        let target = head.split(' ').nth(1).unwrap_or_default();
+        let port = target.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).unwrap_or_default();
         tell.lock().unwrap().send(head).unwrap();
         let _ = client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n");
-        couple(client, TcpStream::connect(target).unwrap());
+        couple(client, TcpStream::connect(("127.0.0.1", port)).unwrap());
     });
     (server, told)
 }
@@ -234,26 +235,30 @@ fn an_upstream_is_reached_through_an_http_proxy() {
     }
 }
 
+/// The usual variables, and their exceptions. A name that only the tunnel can resolve shows which way was taken.
 #[test]
 fn an_upstream_is_reached_through_the_proxy_of_the_environment() {
     let mosquitto = Mosquitto::start();
     let (tunnel, told) = connect_proxy();
     let way = format!("http://{}", tunnel.address());
+    let port = mosquitto.ws().port();
     let start = |no_proxy: &str| {
         Proxy::new()
             .listen("mqtt://127.0.0.1:0")
-            .upstream(&mosquitto.url(Kind::Ws))
+            .upstream(&format!("ws://broker.invalid:{port}/mqtt"))
             .environment("http_proxy", &way)
             .environment("all_proxy", &way)
             .environment("no_proxy", no_proxy)
             .start()
     };
-    let proxy = start("");
+    let proxy = start("elsewhere.invalid");
     assert_eq!(enter(&proxy, V3_1_1, "tunneled").1, Some(packets::connack(V3_1_1)));
-    assert!(told.recv_timeout(SOON).is_ok(), "the tunnel was used");
-    let proxy = start("127.0.0.1");
-    assert_eq!(enter(&proxy, V3_1_1, "direct").1, Some(packets::connack(V3_1_1)));
-    assert!(told.try_recv().is_err(), "the tunnel was not used for an exempt host");
+    let head = told.recv_timeout(SOON).expect("the tunnel was used");
+    assert!(head.starts_with(&format!("CONNECT broker.invalid:{port} HTTP/1.1\r\n")), "{head}");
+    for exempt in ["broker.invalid", ".invalid", "x, broker.invalid", "*"] {
+        expect_unavailable(&start(exempt));
+        assert!(told.try_recv().is_err(), "the tunnel was used in spite of no_proxy={exempt}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::support::mqway::Proxy;
 use crate::support::packets::{self, LEVELS, V3_1_1, V5};
 use crate::support::recorder::{Conversation, Recorder};
 use crate::support::websocket::{self, WebSocket, expect_one_packet_per_message, recorded_frames};
-use crate::support::{SOON, dial_tcp, eventually, whole};
+use crate::support::{SOON, dial_tcp, eventually, long};
 use std::io::Write;
 use std::thread;
 
@@ -83,7 +83,16 @@ fn one_packet_in_each_message_for_real_clients() {
 /// Thousands of packets in a few large frames, cut anywhere, and 1 MiB payloads among them.
 #[test]
 fn one_packet_in_each_message_under_load() {
-    let messages: u16 = if whole() { 60_000 } else { 6_000 };
+    alignment_under_load(6_000);
+}
+
+#[test]
+#[ignore = "long: a large load"]
+fn one_packet_in_each_message_under_a_large_load() {
+    alignment_under_load(long(60_000, 10_000));
+}
+
+fn alignment_under_load(messages: u16) {
     let mosquitto = Mosquitto::start();
     let _awake = mosquitto.keep_awake();
     let behind = Recorder::start(mosquitto.ws());

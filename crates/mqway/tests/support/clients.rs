@@ -1,5 +1,6 @@
 //! Real clients: mosquitto_pub and mosquitto_sub, paho and MQTT.js.
 
+use super::mqway::is_tls;
 use super::packets::{Level, V3_1, V3_1_1};
 use super::process::{Finished, Program, run};
 use super::{Kind, address, real, root};
@@ -25,7 +26,7 @@ pub struct Target<'a> {
 
 impl Target<'_> {
     fn is_tls(&self) -> bool {
-        ["mqtts:", "tls:", "wss:"].iter().any(|scheme| self.url.starts_with(scheme))
+        is_tls(&self.url)
     }
 }
 

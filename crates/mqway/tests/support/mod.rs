@@ -122,7 +122,7 @@ pub fn real() -> PathBuf {
     std::env::var_os("MQWAY_REAL").map_or_else(|| root().join("target/real"), PathBuf::from)
 }
 
-/// True for the whole of the long tests: `MQWAY_TEST_WHOLE=1`. Otherwise they run shortened.
-pub fn whole() -> bool {
-    std::env::var_os("MQWAY_TEST_WHOLE").is_some_and(|v| v != "0")
+/// The size of a long test, which is ignored unless asked for: the whole, or with `MQWAY_TEST_SHORT=1` a short one.
+pub fn long<T>(whole: T, short: T) -> T {
+    if std::env::var_os("MQWAY_TEST_SHORT").is_some_and(|v| v != "0") { short } else { whole }
 }

@@ -5,6 +5,7 @@ use super::process::{Finished, Program, run};
 use super::{SOON, address};
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub fn mqway<A: AsRef<str>>(arguments: &[A], limit: Duration) -> Finished {
 pub struct Proxy {
     subcommand: &'static str,
     listeners: Vec<String>,
+    upstreams: Vec<String>,
+    certificate: Option<[PathBuf; 3]>,
     arguments: Vec<OsString>,
     environment: Vec<(String, String)>,
     open_files: Option<u32>,
@@ -38,6 +41,8 @@ impl Proxy {
         Proxy {
             subcommand,
             listeners: Vec::new(),
+            upstreams: Vec::new(),
+            certificate: None,
             arguments: Vec::new(),
             environment: Vec::new(),
             open_files: None,
@@ -54,7 +59,8 @@ impl Proxy {
         self.argument("--listen").argument(url)
     }
 
-    pub fn upstream(self, url: &str) -> Proxy {
+    pub fn upstream(mut self, url: &str) -> Proxy {
+        self.upstreams.push(url.to_owned());
         self.argument("--upstream").argument(url)
     }
 
@@ -67,14 +73,11 @@ impl Proxy {
         arguments.iter().fold(self, |proxy, argument| proxy.argument(argument))
     }
 
-    /// A certificate for the listeners, and trust in the authority of these certificates for the upstreams.
-    pub fn tls(self, certificates: &Certificates) -> Proxy {
-        self.argument("--cert")
-            .argument(certificates.file("server.pem"))
-            .argument("--key")
-            .argument(certificates.file("server.key"))
-            .argument("--upstream-cafile")
-            .argument(certificates.ca())
+    /// A certificate for listeners with TLS, and trust in the authority of these certificates for upstreams with TLS.
+    pub fn tls(mut self, certificates: &Certificates) -> Proxy {
+        self.certificate =
+            Some([certificates.file("server.pem"), certificates.file("server.key"), certificates.ca()]);
+        self
     }
 
     pub fn environment(mut self, name: &str, value: &str) -> Proxy {
@@ -99,6 +102,14 @@ impl Proxy {
             }
         };
         command.arg(self.subcommand).args(&self.arguments);
+        if let Some([certificate, key, authority]) = &self.certificate {
+            if self.listeners.iter().any(|url| is_tls(url)) {
+                command.arg("--cert").arg(certificate).arg("--key").arg(key);
+            }
+            if self.upstreams.iter().any(|url| is_tls(url)) {
+                command.arg("--upstream-cafile").arg(authority);
+            }
+        }
         command.env_remove("http_proxy").env_remove("https_proxy").env_remove("all_proxy");
         command.env_remove("HTTP_PROXY").env_remove("HTTPS_PROXY").env_remove("ALL_PROXY");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -123,6 +134,11 @@ impl Proxy {
             listening.unwrap_or_else(|| panic!("no `listening URL` line for each of {:?}", self.listeners));
         Running { program, listening }
     }
+}
+
+/// True for the URL of a transport with TLS.
+pub fn is_tls(url: &str) -> bool {
+    ["mqtts:", "tls:", "wss:"].iter().any(|scheme| url.starts_with(scheme))
 }
 
 /// A proxy that listens.
