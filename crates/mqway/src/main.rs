@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod failure;
 mod logging;
+mod open_files;
 mod ping;
 mod proxy;
 mod quantity;

@@ -1,11 +1,12 @@
 //! Signals, as a service manager or a person at the terminal sends them.
 
+use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::flag;
 use signal_hook::iterator::Signals as Incoming;
+use signal_hook::{flag, low_level};
 
 use crate::failure::Failure;
 
@@ -29,6 +30,9 @@ pub struct Signals {
 impl Signals {
     /// Catches them. To be called before there is anything that a signal should not simply kill.
     ///
+    /// A thread that panics from now on asks to stop, too: the process ends, to be started anew, rather than live on
+    /// without it.
+    ///
     /// # Errors
     /// If the system refuses.
     pub fn catch() -> Result<Signals, Failure> {
@@ -39,6 +43,11 @@ impl Signals {
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&impatient)).map_err(why)?;
         }
         let incoming = Incoming::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).map_err(why)?;
+        let print = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            print(info);
+            let _ = low_level::raise(SIGTERM);
+        }));
         Ok(Signals { incoming, impatient })
     }
 

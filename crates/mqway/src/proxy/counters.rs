@@ -1,0 +1,28 @@
+//! The counters as one line of JSON.
+
+use mqway_codec::PacketType;
+use mqway_proxy::{Direction, Proxy, Snapshot};
+use serde_json::{Map, Value, json};
+
+/// Everything that `proxy` counts at this moment, without a line end.
+pub fn json(proxy: &Proxy) -> String {
+    let passed = proxy.counters().snapshot();
+    let mut object: Map<String, Value> = numbers(passed.each());
+    let packets = json!({
+        "to_upstream": packets(&passed, Direction::ToUpstream),
+        "to_client": packets(&passed, Direction::ToClient),
+    });
+    object.insert("packets".to_owned(), packets);
+    object.insert("engine".to_owned(), numbers(proxy.engine_counters().snapshot().each()).into());
+    Value::Object(object).to_string()
+}
+
+fn numbers(counters: impl Iterator<Item = (&'static str, u64)>) -> Map<String, Value> {
+    counters.map(|(name, count)| (name.to_owned(), count.into())).collect()
+}
+
+fn packets(passed: &Snapshot, direction: Direction) -> Map<String, Value> {
+    let types = (1..=15).filter_map(PacketType::from_u8);
+    let counts = types.map(|packet_type| (packet_type, passed.passed(direction, packet_type)));
+    counts.filter(|(_, count)| *count > 0).map(|(of, count)| (of.to_string(), count.into())).collect()
+}
