@@ -6,7 +6,7 @@ UPSTREAM ?= tcp://127.0.0.1:1883
 ARGS     ?=
 SECONDS  ?= 60
 
-.PHONY: help run build test setup format lint unit doc fuzz bench deny
+.PHONY: help run build test long setup format lint unit doc fuzz bench deny
 
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -40,6 +40,9 @@ lint:
 
 unit: # Unit, integration and documentation tests; builds the examples too.
 	$(CARGO) test --workspace --locked
+
+long: setup ## Whole long tests: ten thousand connections, slow readers, large payloads
+	$(CARGO) test --package mqway --locked -- --ignored
 
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet

@@ -1,6 +1,6 @@
 //! `mqway proxy`: brings clients of any transport to servers of any transport.
 
-pub mod counters;
+mod counters;
 pub mod flags;
 pub mod wiring;
 
@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::signals::{Request, Signals};
 use crate::{logging, open_files};
+use counters::Counted;
 use flags::Flags;
 use wiring::Wired;
 
@@ -39,9 +40,10 @@ pub fn serve(flags: &Flags, start: impl FnOnce(Config) -> Result<Proxy, StartErr
     for (url, bound) in urls.iter().zip(proxy.addresses()) {
         announce(url, bound);
     }
+    let counted = Counted::of(&proxy);
     loop {
         match signals.wait() {
-            Request::Report => eprintln!("{}", counters::json(&proxy)),
+            Request::Report => counted.print(),
             Request::Reload => match reload(flags, &settings, &urls, &proxy) {
                 Ok(new) => settings = new,
                 Err(failure) => log::error!("nothing is reloaded: {failure}"),
@@ -51,7 +53,9 @@ pub fn serve(flags: &Flags, start: impl FnOnce(Config) -> Result<Proxy, StartErr
     }
     log::info!("stopping; connections get {} s, another signal ends them at once", grace.as_secs_f64());
     proxy.stop(grace);
-    if proxy.join() { Ok(()) } else { Err(Failure::other("a worker thread has panicked")) }
+    let ended_well = proxy.join();
+    counted.print();
+    if ended_well { Ok(()) } else { Err(Failure::other("a worker thread has panicked")) }
 }
 
 /// One line, by which people and scripts know that clients may come.

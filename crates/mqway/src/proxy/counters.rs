@@ -1,19 +1,37 @@
 //! The counters as one line of JSON.
 
+use std::sync::Arc;
+
 use mqway_codec::PacketType;
 use mqway_proxy::{Direction, Proxy, Snapshot};
 use serde_json::{Map, Value, json};
 
-/// Everything that `proxy` counts at this moment, without a line end.
-pub fn json(proxy: &Proxy) -> String {
-    let passed = proxy.counters().snapshot();
+/// What a proxy counts; readable also after its end.
+pub struct Counted {
+    proxy: Arc<mqway_proxy::Counters>,
+    engine: Arc<mqway_engine::Counters>,
+}
+
+impl Counted {
+    /// The counters of `proxy` and of the engine below it.
+    pub fn of(proxy: &Proxy) -> Counted {
+        Counted { proxy: proxy.counters(), engine: proxy.engine_counters() }
+    }
+
+    /// Prints them all on stderr, as they are now.
+    pub fn print(&self) {
+        eprintln!("{}", json(&self.proxy.snapshot(), &self.engine.snapshot()));
+    }
+}
+
+fn json(passed: &Snapshot, engine: &mqway_engine::Snapshot) -> String {
     let mut object: Map<String, Value> = numbers(passed.each());
     let packets = json!({
-        "to_upstream": packets(&passed, Direction::ToUpstream),
-        "to_client": packets(&passed, Direction::ToClient),
+        "to_upstream": packets(passed, Direction::ToUpstream),
+        "to_client": packets(passed, Direction::ToClient),
     });
     object.insert("packets".to_owned(), packets);
-    object.insert("engine".to_owned(), numbers(proxy.engine_counters().snapshot().each()).into());
+    object.insert("engine".to_owned(), numbers(engine.each()).into());
     Value::Object(object).to_string()
 }
 
