@@ -1,5 +1,5 @@
 use crate::error::{DecodeError, Fault, Field};
-use crate::header::split_first_byte;
+use crate::header::FirstByte;
 use crate::{Header, Packet, PacketType, Publish, Version};
 
 /// Decodes one packet, which is all of `bytes`. A CONNECT is read by the version it names, whatever `version` is.
@@ -102,15 +102,15 @@ impl Decoder {
     /// As [`Decoder::next`].
     #[inline]
     pub fn header(&self, bytes: &[u8]) -> Result<Option<Header>, DecodeError> {
-        let Some(header) = Header::peek(bytes)? else {
-            return match bytes {
-                [first, ..] => self.check_order(split_first_byte(*first)?.0).map(|()| None),
-                [] => Ok(None),
-            };
-        };
-        self.check_order(header.packet_type)?;
+        // In the order of the bytes: where the stream was cut must not decide which of two faults is found.
+        let Some(first) = FirstByte::peek(bytes)? else { return Ok(None) };
+        self.check_order(first.packet_type)?;
         if let Some(version) = self.version {
-            header.check(version)?;
+            first.check(version)?;
+        }
+        let Some(header) = first.with_length(bytes)? else { return Ok(None) };
+        if let Some(version) = self.version {
+            header.check_length(version)?;
         }
         let (size, limit) = (header.packet_len(), self.limit);
         if size > limit {
@@ -135,15 +135,16 @@ impl Decoder {
         else {
             return Ok(None);
         };
-        let version = self.version.unwrap_or(Version::V5);
-        match Packet::read(version, header, body) {
+        match Packet::read(self.version.unwrap_or(Version::V5), header, body) {
             Ok(Packet::Publish(publish)) => Ok(Some(publish)),
             Ok(_) => Ok(None),
-            // A field that ends beyond what has come may still end within the packet.
-            Err(error) if matches!(error.fault(), Fault::Truncated(_)) && end < header.packet_len() => {
-                Ok(None)
-            }
-            Err(error) => Err(error),
+            Err(error) => match error.fault() {
+                // Properties are read once all have come: one that ends beyond them always will.
+                Fault::Truncated(Field::Property(_)) => Err(error),
+                // Any other field that ends beyond what has come may still end within the packet.
+                Fault::Truncated(_) if end < header.packet_len() => Ok(None),
+                _ => Err(error),
+            },
         }
     }
 

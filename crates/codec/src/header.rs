@@ -83,6 +83,12 @@ impl PacketType {
             _ => 0,
         }
     }
+
+    /// Whether the flags are those of a packet that 3.1 sends again with DUP (3.1 §2.1); later only PUBLISH has it.
+    const fn is_repeated(self, flags: u8) -> bool {
+        matches!(self, Self::Pubrel | Self::Subscribe | Self::Unsubscribe)
+            && flags == DUP | self.reserved_flags()
+    }
 }
 
 impl fmt::Display for PacketType {
@@ -117,16 +123,9 @@ impl Header {
     /// for [`Header::check`].
     #[inline]
     pub fn peek(bytes: &[u8]) -> Result<Option<Self>, DecodeError> {
-        let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
-        let (packet_type, flags) = split_first_byte(first)?;
-        match varint::read(rest) {
-            Ok(Some(length)) => {
-                Ok(Some(Self { packet_type, flags, remaining_length: length.value, length_len: length.len }))
-            }
-            Ok(None) => Ok(None),
-            Err(varint::TooLong) => {
-                Err(DecodeError::new(Fault::VarintTooLong(Field::RemainingLength)).in_packet(packet_type))
-            }
+        match FirstByte::peek(bytes)? {
+            Some(first) => first.with_length(bytes),
+            None => Ok(None),
         }
     }
 
@@ -138,33 +137,22 @@ impl Header {
     /// only) or one that a packet of this type cannot have.
     #[inline]
     pub fn check(&self, version: Version) -> Result<(), DecodeError> {
-        self.fault(version).map_or(Ok(()), |fault| {
-            Err(DecodeError::new(fault).in_packet(self.packet_type).in_version(version))
-        })
+        FirstByte { packet_type: self.packet_type, flags: self.flags }.check(version)?;
+        self.check_length(version)
     }
 
+    /// The part of [`Header::check`] that needs the length.
     #[inline]
-    fn fault(&self, version: Version) -> Option<Fault> {
-        // The hot path first: a PUBLISH has no version-dependent rule but the last.
-        if !matches!(self.packet_type, PacketType::Publish) {
-            match self.packet_type {
-                PacketType::Connect => return None,
-                PacketType::Auth if version != Version::V5 => return Some(Fault::ReservedPacketType),
-                // [MQTT-3.6.1-1], [MQTT-3.8.1-1], [MQTT-3.10.1-1]; 3.1 §2.1 lets these three be re-sent with DUP.
-                packet_type if version != Version::V3_1 && self.flags != packet_type.reserved_flags() => {
-                    return Some(Fault::ReservedFlags(self.flags));
-                }
-                packet_type => {
-                    if let Some(expected) = fixed_length(packet_type, version)
-                        && expected != self.remaining_length
-                    {
-                        return Some(Fault::RemainingLength { expected, found: self.remaining_length });
-                    }
-                }
+    pub(crate) fn check_length(&self, version: Version) -> Result<(), DecodeError> {
+        let found = self.remaining_length;
+        let fault = match fixed_length(self.packet_type, version) {
+            Some(expected) if expected != found => Fault::RemainingLength { expected, found },
+            _ if version == Version::V5 && self.is_overlong() && self.packet_type != PacketType::Connect => {
+                Fault::VarintOverlong(Field::RemainingLength)
             }
-        }
-        (version == Version::V5 && self.is_overlong())
-            .then_some(Fault::VarintOverlong(Field::RemainingLength))
+            _ => return Ok(()),
+        };
+        Err(DecodeError::new(fault).in_packet(self.packet_type).in_version(version))
     }
 
     /// Whether fewer bytes could have held the remaining length. [MQTT-1.5.5-1]
@@ -233,26 +221,64 @@ impl Header {
     }
 }
 
-/// Type and flags of a first byte that some version allows.
-#[inline]
-pub(crate) fn split_first_byte(first: u8) -> Result<(PacketType, u8), DecodeError> {
-    let flags = first & 0x0F;
-    let Some(packet_type) = PacketType::from_u8(first >> 4) else {
-        return Err(DecodeError::new(Fault::ReservedPacketType));
-    };
-    let fault = match packet_type {
-        PacketType::Publish => match flags & 0b1110 {
-            0b0110 | 0b1110 => Fault::QosThree(Field::HeaderFlags), // [MQTT-3.3.1-4]
-            DUP => Fault::DupWithQos0,                              // [MQTT-3.3.1-2]
-            _ => return Ok((packet_type, flags)),
-        },
-        PacketType::Pubrel | PacketType::Subscribe | PacketType::Unsubscribe if flags == DUP | 0b0010 => {
-            return Ok((packet_type, flags));
+/// The first byte of a packet, as far as some version allows it.
+#[derive(Clone, Copy)]
+pub(crate) struct FirstByte {
+    pub(crate) packet_type: PacketType,
+    flags: u8,
+}
+
+impl FirstByte {
+    /// Reads it; `Ok(None)` if there is none.
+    #[inline]
+    pub(crate) fn peek(bytes: &[u8]) -> Result<Option<Self>, DecodeError> {
+        let Some(&first) = bytes.first() else { return Ok(None) };
+        let flags = first & 0x0F;
+        let Some(packet_type) = PacketType::from_u8(first >> 4) else {
+            return Err(DecodeError::new(Fault::ReservedPacketType));
+        };
+        let fault = match packet_type {
+            PacketType::Publish => match flags & 0b1110 {
+                0b0110 | 0b1110 => Fault::QosThree(Field::HeaderFlags), // [MQTT-3.3.1-4]
+                DUP => Fault::DupWithQos0,                              // [MQTT-3.3.1-2]
+                _ => return Ok(Some(Self { packet_type, flags })),
+            },
+            _ if flags == packet_type.reserved_flags() || packet_type.is_repeated(flags) => {
+                return Ok(Some(Self { packet_type, flags }));
+            }
+            _ => Fault::ReservedFlags(flags), // [MQTT-2.1.3-1]
+        };
+        Err(DecodeError::new(fault).in_packet(packet_type))
+    }
+
+    /// Refuses what `version` does not allow.
+    #[inline]
+    pub(crate) fn check(self, version: Version) -> Result<(), DecodeError> {
+        let fault = match self.packet_type {
+            PacketType::Auth if version != Version::V5 => Fault::ReservedPacketType,
+            // [MQTT-3.6.1-1], [MQTT-3.8.1-1], [MQTT-3.10.1-1]
+            packet_type if version != Version::V3_1 && packet_type.is_repeated(self.flags) => {
+                Fault::ReservedFlags(self.flags)
+            }
+            _ => return Ok(()),
+        };
+        Err(DecodeError::new(fault).in_packet(self.packet_type).in_version(version))
+    }
+
+    /// The header that begins with it at the start of `bytes`; `Ok(None)` if it isn't complete.
+    #[inline]
+    pub(crate) fn with_length(self, bytes: &[u8]) -> Result<Option<Header>, DecodeError> {
+        let Self { packet_type, flags } = self;
+        match varint::read(bytes.get(1..).unwrap_or_default()) {
+            Ok(Some(varint::Varint { value, len })) => {
+                Ok(Some(Header { packet_type, flags, remaining_length: value, length_len: len }))
+            }
+            Ok(None) => Ok(None),
+            Err(varint::TooLong) => {
+                Err(DecodeError::new(Fault::VarintTooLong(Field::RemainingLength)).in_packet(packet_type))
+            }
         }
-        _ if flags == packet_type.reserved_flags() => return Ok((packet_type, flags)),
-        _ => Fault::ReservedFlags(flags), // [MQTT-2.1.3-1]
-    };
-    Err(DecodeError::new(fault).in_packet(packet_type))
+    }
 }
 
 /// The remaining length that every packet of this type has in `version`, where there is but one.

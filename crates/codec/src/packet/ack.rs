@@ -40,11 +40,12 @@ impl<'a> Ack<'a> {
             return Ok(ack);
         }
         ack.reason = read_reason(header.packet_type, reader)?; // [MQTT-3.4.2-1] and its like
-        ack.tail = Tail::Reason;
+        let mut tail = Tail::Reason;
         if !reader.is_empty() {
             ack.properties = Properties::read(reader, Place::of(header.packet_type))?;
-            ack.tail = Tail::Properties;
+            tail = Tail::Properties;
         }
+        ack.tail = tail.kept(ack.reason, &ack.properties);
         Ok(ack)
     }
 }

@@ -31,7 +31,7 @@ impl<'a> Auth<'a> {
         }
         let reason = read_reason(PacketType::Auth, reader)?; // [MQTT-3.15.2-1]
         let properties = Properties::read(reader, Place::Auth)?;
-        let auth = Self { reason, properties, tail: Tail::Properties };
+        let auth = Self { reason, properties, tail: Tail::Properties.kept(reason, &properties) };
         auth.fault().map_or(Ok(auth), Err)
     }
 

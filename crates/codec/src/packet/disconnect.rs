@@ -35,11 +35,12 @@ impl<'a> Disconnect<'a> {
             return Ok(disconnect);
         }
         disconnect.reason = read_reason(PacketType::Disconnect, reader)?; // [MQTT-3.14.2-1]
-        disconnect.tail = Tail::Reason;
+        let mut tail = Tail::Reason;
         if !reader.is_empty() {
             disconnect.properties = Properties::read(reader, Place::Disconnect)?;
-            disconnect.tail = Tail::Properties;
+            tail = Tail::Properties;
         }
+        disconnect.tail = tail.kept(disconnect.reason, &disconnect.properties);
         Ok(disconnect)
     }
 

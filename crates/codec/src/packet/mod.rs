@@ -61,8 +61,8 @@ macro_rules! with_body {
 
 /// A control packet. What it holds, it borrows from the bytes that it was decoded from.
 ///
-/// Two packets are equal if they encode to the same bytes in their version: a PUBACK that came in the short form and
-/// one in the long form differ, though they say the same.
+/// Two packets are equal if they encode to the same bytes in their version: a PUBACK that came in a longer form than it
+/// needs differs from the short one, though they say the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // The names are the specification's own.
 pub enum Packet<'a> {
@@ -175,8 +175,8 @@ impl Body for Ping {
     fn write(&self, _: Version, _: &mut Vec<u8>) {}
 }
 
-/// How much of the end of a 5.0 packet was written out that could have been left out (PUBACK and its like, DISCONNECT,
-/// AUTH), so that encoding gives the same bytes back.
+/// How much of the end of a 5.0 packet is written out (PUBACK and its like, DISCONNECT, AUTH). A packet keeps one that
+/// is longer than it need be, so that encoding gives the same bytes back; any other is `Nothing`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Tail {
     /// Neither reason code nor properties: success, and none.
@@ -189,7 +189,12 @@ enum Tail {
 }
 
 impl Tail {
-    /// What must be written for these values, where `self` was written before.
+    /// What to keep of a packet that came with `self`.
+    fn kept(self, reason: ReasonCode, properties: &Properties<'_>) -> Self {
+        if self == Self::Nothing.needed(reason, properties) { Self::Nothing } else { self }
+    }
+
+    /// What must be written for these values, where `self` was kept.
     fn needed(self, reason: ReasonCode, properties: &Properties<'_>) -> Self {
         let least = match (reason, properties.is_empty()) {
             (_, false) => Self::Properties,

@@ -1,6 +1,6 @@
 //! Streams: §3.1.0 the order of packets, §2.1.4 their lengths, and any way to cut them.
 
-use mqway_codec::{Blame, Decoder, Fault, Packet, ReasonCode, Version};
+use mqway_codec::{Blame, Decoder, Fault, Field, Packet, PropertyId, ReasonCode, Version};
 
 use crate::{ALL, packet};
 
@@ -83,4 +83,26 @@ fn after_an_error_the_same_error_comes_again() {
     let bytes = packet(0x30, b"\x00\x01#\x00");
     let refused = decoder.next(&bytes).unwrap_err();
     assert_eq!(decoder.next(&bytes).unwrap_err(), refused);
+}
+
+#[test]
+fn a_publish_is_judged_before_its_payload_has_come() {
+    let decoder = Decoder::with_version(Version::V5, 1 << 20);
+    let start = |bytes: &[u8]| {
+        let header = decoder.header(bytes).unwrap().unwrap();
+        let publish = decoder.publish_start(&header, bytes);
+        publish.map(|publish| publish.map(|publish| (publish.topic.len(), publish.payload.len())))
+    };
+    let bytes = packet(0x32, [&b"\x00\x03a/b\x00\x0A\x02\x01\x01"[..], &[b'x'; 300]].concat());
+    for end in 3..13 {
+        assert_eq!(start(&bytes[..end]), Ok(None));
+    }
+    for end in 13..bytes.len() {
+        assert_eq!(start(&bytes[..end]), Ok(Some((3, end - 13))));
+    }
+    // A property that does not end within the properties never will.
+    let cut = packet(0x30, [&b"\x00\x03a/b\x02\x02\x00"[..], &[0; 300]].concat());
+    let refused = start(&cut[..20]).unwrap_err();
+    assert_eq!(refused.fault(), Fault::Truncated(Field::Property(PropertyId::MessageExpiryInterval)));
+    assert_eq!(start(b"\x82\x7F\x00\x01"), Ok(None), "only PUBLISH has a payload worth it");
 }

@@ -1,0 +1,129 @@
+//! Valid packets of every kind and form, as they stand on the wire: where fuzzing and shrinking start from.
+
+use mqway_codec::Version;
+
+/// A packet: first byte, remaining length, body.
+pub fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    let mut length = body.len();
+    while length >= 0x80 {
+        bytes.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    bytes.push(length as u8);
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// The first byte and the body of packets that `version` accepts.
+pub fn samples(version: Version) -> &'static [(u8, &'static [u8])] {
+    match version {
+        Version::V3_1 => V3_1,
+        Version::V3_1_1 => V3_1_1,
+        Version::V5 => V5,
+    }
+}
+
+const V3_1: &[(u8, &[u8])] = &[
+    (0x10, b"\x00\x06MQIsdp\x03\x02\x00\x3C\x00\x02id"),
+    (0x10, b"\x00\x06MQIsdp\x03\xEE\x00\x0A\x00\x02id\x00\x01w\x00\x01p\x00\x01u\x00\x02pw"),
+    (0x10, b"\x00\x06MQIsdp\x83\xF8\x00\x00\x00\x00"),
+    (0x20, b"\x00\x00"),
+    (0x20, b"\x00\x05"),
+    (0x3B, b"\x00\x03a/b\x00\x0Ahello"),
+    (0x62, b"\x00\x0A"),
+    (0x6A, b"\x00\x0A"),
+    (0x8A, b"\x00\x01\x00\x01#\x01"),
+    (0x90, b"\x00\x01\x00\x02\x80"),
+    (0xAA, b"\x00\x01\x00\x03a/b"),
+    (0xE0, b""),
+];
+
+const V3_1_1: &[(u8, &[u8])] = &[
+    (0x10, b"\x00\x04MQTT\x04\x02\x00\x3C\x00\x00"),
+    (0x10, b"\x00\x04MQTT\x04\xF6\x00\x0A\x00\x02id\x00\x03w/t\x00\x03bye\x00\x01u\x00\x02pw"),
+    (0x10, b"\x00\x04MQTT\x84\x00\x00\x3C\x00\x06bridge"),
+    (0x20, b"\x01\x00"),
+    (0x20, b"\x00\x04"),
+    (0x30, b"\x00\x03a/bhello"),
+    (0x31, b"\x00\x01t"),
+    (0x3D, b"\x00\x05$SYS/\x00\x0Ahello"),
+    (0x40, b"\x00\x0A"),
+    (0x50, b"\x00\x0A"),
+    (0x62, b"\x00\x0A"),
+    (0x70, b"\x00\x0A"),
+    (0x82, b"\x00\x01\x00\x03a/b\x00\x00\x03+/#\x02\x00\x0A$share/g/t\x01"),
+    (0x90, b"\x00\x01\x00\x01\x02\x80"),
+    (0xA2, b"\x00\x01\x00\x03a/b\x00\x07$share/"),
+    (0xB0, b"\x00\x01"),
+    (0xC0, b""),
+    (0xD0, b""),
+    (0xE0, b""),
+];
+
+const V5: &[(u8, &[u8])] = &[
+    (0x10, b"\x00\x04MQTT\x05\x02\x00\x3C\x00\x00\x00"),
+    (
+        0x10,
+        b"\x00\x04MQTT\x05\xF6\x00\x0A\x24\x11\x00\x00\x0E\x10\x21\x00\x14\x27\x00\x01\x00\x00\x22\x00\x0A\x19\x01\
+          \x17\x00\x26\x00\x01k\x00\x01v\x15\x00\x01m\x16\x00\x02\xFF\x00\
+          \x00\x02id\
+          \x28\x18\x00\x00\x00\x05\x01\x01\x02\x00\x00\x00\x09\x03\x00\x01c\x08\x00\x03r/t\x09\x00\x02\x00\xFF\
+          \x26\x00\x01a\x00\x01b\x26\x00\x01a\x00\x00\
+          \x00\x03w/t\x00\x03bye\x00\x01u\x00\x02pw",
+    ),
+    (0x10, b"\x00\x04MQTT\x05\x40\x00\x00\x00\x00\x02id\x00\x05token"),
+    (0x20, b"\x01\x00\x00"),
+    (
+        0x20,
+        b"\x00\x00\x3F\x11\x00\x00\x00\x00\x21\x00\x14\x24\x01\x25\x01\x27\x00\x01\x00\x00\x12\x00\x02id\x22\x00\x0A\
+          \x1F\x00\x01r\x26\x00\x01k\x00\x01v\x28\x01\x29\x00\x2A\x01\x13\x00\x1E\x1A\x00\x01i\x1C\x00\x03h:1\
+          \x15\x00\x01m\x16\x00\x01d",
+    ),
+    (0x20, b"\x00\x87\x05\x1F\x00\x02no"),
+    (0x30, b"\x00\x03a/b\x00hello"),
+    (
+        0x3D,
+        b"\x00\x03a/b\x00\x0A\x24\x01\x01\x02\x00\x00\x00\x3C\x23\x00\x01\x08\x00\x03r/t\x09\x00\x01\xFF\
+          \x26\x00\x01k\x00\x01v\x0B\x01\x0B\x80\x01\x03\x00\x01c\x00payload",
+    ),
+    (0x32, b"\x00\x00\x00\x0A\x03\x23\x00\x01"),
+    (0x40, b"\x00\x0A"),
+    (0x40, b"\x00\x0A\x10"),
+    (0x50, b"\x00\x0A\x97\x00"),
+    (0x50, b"\x00\x0A\x00\x0C\x1F\x00\x02ok\x26\x00\x01k\x00\x01v"),
+    (0x62, b"\x00\x0A\x92"),
+    (0x70, b"\x00\x0A\x00\x00"),
+    (0x82, b"\x00\x01\x03\x0B\xFF\x7F\x00\x03a/b\x2D\x00\x0A$share/g/#\x02"),
+    (0x90, b"\x00\x01\x00\x00\x01\x02\x80\x9E"),
+    (0xA2, b"\x00\x01\x07\x26\x00\x01k\x00\x01v\x00\x03a/b\x00\x01+"),
+    (0xB0, b"\x00\x01\x00\x00\x11\x8F"),
+    (0xC0, b""),
+    (0xD0, b""),
+    (0xE0, b""),
+    (0xE0, b"\x04"),
+    (0xE0, b"\x00\x05\x11\x00\x00\x00\x00"),
+    (0xE0, b"\x9D\x06\x1C\x00\x03h:1"),
+    (0xF0, b""),
+    (0xF0, b"\x18\x08\x15\x00\x01m\x16\x00\x01d"),
+];
+
+/// Filters and topic names to match.
+pub const TOPICS: &[&str] = &[
+    "#\na/b",
+    "+/b\na/b",
+    "a/#\na",
+    "a/+\na/",
+    "$SYS/#\n$SYS/x",
+    "#\n$SYS",
+    "$share/g/+/#\na/b",
+    "$share/g/#\n$x",
+    "$share/\n/",
+    "$share/+/x\nx",
+    "a+\na",
+    "a#\na",
+    "//+/\n///",
+    "é/+\né/日本",
+    "a/b/c\na/b/c",
+    "a/b/c\na/b/d",
+];

@@ -1,0 +1,10 @@
+//! What the fuzz targets check. Each crate keeps its checks beside its tests, which replay the corpus with them.
+
+#[path = "../../crates/codec/tests/checks/mod.rs"]
+pub mod codec;
+
+#[path = "../../crates/transport/tests/checks/mod.rs"]
+pub mod transport;
+
+#[path = "../../crates/transport/tests/websocket_checks/mod.rs"]
+pub mod websocket;
