@@ -275,6 +275,8 @@ fn what_is_no_http_is_refused_at_its_first_byte() {
         assert_eq!(result.unwrap_err().status(), 400);
         assert!(response.contains(word), "{response}");
     }
+    let flood = serve_with(ServerOptions::default(), &[0x16; 20_000]).0;
+    assert_eq!(flood.unwrap_err().status(), 400, "too large, but no head either");
     assert_eq!(refusal("\r\n\r\nGET / HTTP/1.1\r\n\r\n").0, 400);
 }
 

@@ -127,9 +127,8 @@ impl ClientHandshake {
             let (head, consumed) = match self.gathered.push(&input[at..], limit) {
                 Push::Complete { head, consumed } => (head, consumed),
                 Push::Partial(bytes) => return check_start(bytes).map(|()| None),
-                Push::TooLarge => {
-                    let kept = self.gathered.bytes();
-                    check_start(if kept.is_empty() { &input[at..] } else { kept })?;
+                Push::TooLarge(bytes) => {
+                    check_start(bytes)?;
                     return Err(HandshakeError::HeaderTooLarge { limit: max_header });
                 }
             };

@@ -18,8 +18,8 @@ pub(super) enum Push<'a> {
     },
     /// The empty line is missing; this is all there is so far.
     Partial(&'a [u8]),
-    /// More than the limit, and no empty line yet.
-    TooLarge,
+    /// More than the limit, and no empty line within it; this is how it begins.
+    TooLarge(&'a [u8]),
 }
 
 impl Gathered {
@@ -32,7 +32,7 @@ impl Gathered {
                     self.bytes.extend_from_slice(input);
                     Push::Partial(&self.bytes)
                 }
-                _ => Push::TooLarge,
+                _ => Push::TooLarge(input),
             };
         }
         let before = self.bytes.len();
@@ -42,7 +42,7 @@ impl Gathered {
         match end_of_head(&self.bytes, before.saturating_sub(2)) {
             Some(end) if end <= limit => Push::Complete { head: &self.bytes[..end], consumed: end - before },
             None if self.bytes.len() <= limit => Push::Partial(&self.bytes),
-            _ => Push::TooLarge,
+            _ => Push::TooLarge(&self.bytes),
         }
     }
 
@@ -123,7 +123,7 @@ mod tests {
                         continue;
                     }
                     Push::Partial(kept) => kept.len(),
-                    Push::TooLarge => panic!("within the limit"),
+                    Push::TooLarge(_) => panic!("within the limit"),
                 };
                 assert!(first < head.len());
                 let Push::Complete { head: found, consumed } = gathered.push(&bytes[cut..], 1000) else {
@@ -137,12 +137,12 @@ mod tests {
     #[test]
     fn no_more_than_the_limit_is_kept() {
         let mut gathered = Gathered::default();
-        assert!(matches!(gathered.push(&[b'a'; 10], 9), Push::TooLarge));
+        assert!(matches!(gathered.push(&[b'a'; 10], 9), Push::TooLarge(_)));
         assert!(matches!(gathered.push(&[b'a'; 9], 9), Push::Partial(_)));
-        assert!(matches!(gathered.push(&[b'a'; 1000], 9), Push::TooLarge));
+        assert!(matches!(gathered.push(&[b'a'; 1000], 9), Push::TooLarge(_)));
         assert!(gathered.bytes().len() <= 10);
         let mut gathered = Gathered::default();
-        assert!(matches!(gathered.push(b"aaaaaaaa\n\n", 9), Push::TooLarge));
+        assert!(matches!(gathered.push(b"aaaaaaaa\n\n", 9), Push::TooLarge(_)));
         assert!(matches!(gathered.push(b"aaaaaaa\n\n", 9), Push::Complete { consumed: 9, .. }));
     }
 

@@ -47,10 +47,11 @@ impl ServerHandshake {
                 Some(refused) => Err(refused),
                 None => return Ok(None),
             },
-            Push::TooLarge => Err(Refused::new(
-                Status::HeaderTooLarge,
-                format!("Request line and header fields exceed {} bytes.", self.options.max_header),
-            )),
+            Push::TooLarge(bytes) => Err(not_http(bytes).unwrap_or_else(|| {
+                let limit = self.options.max_header;
+                let message = format!("Request line and header fields exceed {limit} bytes.");
+                Refused::new(Status::HeaderTooLarge, message)
+            })),
         };
         result.inspect_err(|refused| refused.write(out))
     }
