@@ -29,7 +29,8 @@ enum Peer {
 
 impl Echo {
     fn new() -> Echo {
-        let mut options = ServerOptions { paths: Vec::new(), subprotocols: Vec::new(), ..ServerOptions::default() };
+        let mut options =
+            ServerOptions { paths: Vec::new(), subprotocols: Vec::new(), ..ServerOptions::default() };
         options.limits = websocket::Limits { max_message: LONGEST, text: TextPolicy::Accept };
         Echo { options: Arc::new(options), peers: HashMap::new() }
     }

@@ -114,14 +114,20 @@ impl<C: Core> Driver<C> {
         let Some(stack) = &mut conn.stack else { return self.deliver_read(id, buffer, len) };
 
         let in_place = stack.stage() == Stage::Open && !stack.must_seal();
+        let stuffed = stack.stage() == Stage::Open && conn.flags.blocked;
+        let gathered = conn.plain.len();
         let mut scratch = std::mem::take(&mut self.scratch);
         let result = stack.receive(&mut buffer.space()[..len], &mut scratch, &mut conn.plain);
-        let says_something = !conn.plain.is_empty() || stack.must_seal();
-        if says_something {
-            self.io.mark_dirty(id);
-        }
         match result {
             Ok(received) => {
+                // A peer that pings and never reads would have its pongs pile up here.
+                if stuffed && !received.ended {
+                    conn.plain.truncate(gathered);
+                }
+                let says_something = conn.plain.len() > gathered || stack.must_seal();
+                if says_something {
+                    self.io.mark_dirty(id);
+                }
                 if received.opened {
                     self.open(id);
                 }

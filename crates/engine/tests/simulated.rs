@@ -2,12 +2,13 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use mqway_engine::sim::{Remote, Sim};
 use mqway_engine::{Limits, Target};
-use mqway_transport::ServerOptions;
+use mqway_transport::{ServerOptions, websocket};
 use support::Echo;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -125,4 +126,28 @@ fn a_handshake_that_does_not_end_is_ended() {
 #[test]
 fn a_target_is_named_as_it_was_given() {
     assert_eq!(Target::Tcp { host: "::1".into(), port: 1883 }.to_string(), "[::1]:1883");
+}
+
+#[test]
+fn pongs_for_a_peer_that_never_reads_do_not_pile_up() {
+    let websocket = Arc::new(websocket::ServerOptions::default());
+    let options = ServerOptions { websocket: Some(websocket), ..ServerOptions::default() };
+    let limits = Limits { high_water: 100_000, low_water: 1_000, ..Limits::default() };
+    let mut sim = Sim::new(1, 1, limits, vec![options], |_| Echo::quiet());
+    let remote = sim.connect(0, None).unwrap();
+    sim.set_reading(remote, false);
+    sim.write(
+        remote,
+        b"GET /mqtt HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+          Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    );
+    let ping = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[b'x'; 125]].concat();
+    for _ in 0..200 {
+        sim.write(remote, &ping.repeat(100));
+        sim.run(Duration::from_millis(20));
+    }
+    let buffered = sim.counters().snapshot().buffered;
+    assert!(buffered < 120_000, "{buffered}");
+    sim.set_reading(remote, true);
+    assert!(read_all(&mut sim, remote, 100).starts_with(b"HTTP/1.1 101"));
 }
