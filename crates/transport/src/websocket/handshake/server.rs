@@ -70,8 +70,9 @@ impl ServerHandshake {
 
 /// Tells at the first byte what is never going to be a request, rather than when time is up.
 fn not_http(bytes: &[u8]) -> Option<Refused> {
-    let message = match bytes.trim_ascii_start() {
-        [] => return None,
+    let message = match bytes {
+        // RFC 9112 §2.2: a line end may precede the request.
+        [] | [b'\r' | b'\n', ..] => return None,
         [first, ..] if is_token(&[*first]) => return None,
         [0x16, ..] => "This is not HTTP but looks like TLS, on a port that speaks WebSocket without TLS.",
         [0x10, ..] => {
