@@ -11,6 +11,7 @@ use clap::ArgAction::{Help, SetTrue};
 use clap::builder::FalseyValueParser;
 use mqway_codec::{QoS, TopicName, Version};
 use mqway_transport::Url;
+use mqway_transport::url::Scheme;
 
 use crate::failure::Failure;
 use crate::quantity::Seconds;
@@ -27,13 +28,13 @@ pub struct Args {
     #[arg(value_name = "URL")]
     url: Option<String>,
     /// The server, as mosquitto's tools take it
-    #[arg(short = 'L', long = "url", value_name = "URL", env = "MQWAY_URL", conflicts_with = "url")]
+    #[arg(short = 'L', long = "url", value_name = "URL", env = "MQWAY_URL")]
     server: Option<String>,
     /// The server's name or address, for TCP
-    #[arg(short = 'h', long, value_name = "HOST", env = "MQWAY_HOST", conflicts_with_all = ["url", "server"])]
+    #[arg(short = 'h', long, value_name = "HOST", env = "MQWAY_HOST")]
     host: Option<String>,
     /// The server's TCP port
-    #[arg(short, long, value_name = "PORT", env = "MQWAY_PORT", conflicts_with_all = ["url", "server"])]
+    #[arg(short, long, value_name = "PORT", env = "MQWAY_PORT")]
     port: Option<u16>,
     /// Client identifier [default: mqway-ping- and a random number]
     #[arg(short, long, value_name = "ID", env = "MQWAY_ID")]
@@ -107,12 +108,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 impl Args {
     /// The server, in the words of the configuration.
     fn upstream(&self) -> Upstream {
-        let url = self.url.clone().or_else(|| self.server.clone());
-        let url = url.unwrap_or_else(|| {
-            let host = self.host.as_deref().unwrap_or("localhost");
-            let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-            format!("tcp://{host}:{}", self.port.unwrap_or(1883))
-        });
+        // No conflict between them: one may come from the environment, and the command line must win.
+        let url = match (&self.url, &self.host, self.port, &self.server) {
+            (Some(url), ..) | (None, None, None, Some(url)) => url.clone(),
+            (None, host, port, _) => {
+                let host = host.as_deref().unwrap_or("localhost");
+                let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+                format!("tcp://{host}:{}", port.unwrap_or(Scheme::Tcp.default_port()))
+            }
+        };
         let some = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
         Upstream {
             url: Some(url),

@@ -79,7 +79,10 @@ fn reload(flags: &Flags, old: &Settings, urls: &[Url], proxy: &Proxy) -> Result<
     let new = flags.settings()?;
     let wired = wiring::wire(&new)?;
     for (index, url) in urls.iter().enumerate() {
-        match wired.urls.iter().position(|new| new == url).and_then(|at| wired.config.listeners.get(at)) {
+        // At its own place first: two listeners on any free port have the same URL.
+        let here = (wired.urls.get(index) == Some(url)).then_some(index);
+        let at = here.or_else(|| wired.urls.iter().position(|new| new == url));
+        match at.and_then(|at| wired.config.listeners.get(at)) {
             Some(listener) => proxy.reload_listener(ListenerId(index), &listener.options),
             None => log::warn!("listener {url} stays as it was; it takes a restart to close it"),
         }

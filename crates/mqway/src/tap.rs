@@ -14,6 +14,7 @@ use mqway_proxy::{Direction, LinkId, Observer, Proxy, Seen};
 
 use crate::failure::Failure;
 use crate::proxy::{self, flags::Flags};
+use crate::quantity::Bytes;
 use printer::Printer;
 use shown::{Fields, Shown};
 
@@ -28,7 +29,7 @@ pub struct Args {
     json: bool,
     /// Print no more than this of a payload [default: 100; with --json all]
     #[arg(long, value_name = "BYTES", env = "MQWAY_PAYLOAD")]
-    payload: Option<usize>,
+    payload: Option<Bytes>,
     /// Print passwords and authentication data too
     #[arg(long, env = "MQWAY_SECRETS", action = SetTrue, value_parser = FalseyValueParser::new())]
     secrets: bool,
@@ -45,7 +46,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let started = Timestamp::now();
     let style = Style {
         json: args.json,
-        payload: args.payload.unwrap_or(if args.json { usize::MAX } else { PREVIEW }),
+        payload: args.payload.map_or(if args.json { usize::MAX } else { PREVIEW }, Bytes::to_usize),
         secrets: args.secrets,
     };
     let done = proxy::serve(&args.flags, |config| {

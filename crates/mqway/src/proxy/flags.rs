@@ -274,3 +274,6 @@ fn needs(flag: &str, side: &str, schemes: &str) -> Failure {
         "{flag} (or MQWAY_{variable}) is of no use without {side} at {schemes}; leave it out or change the URL"
     ))
 }
+
+#[cfg(test)]
+mod tests;

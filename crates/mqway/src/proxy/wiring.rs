@@ -68,9 +68,14 @@ fn upstreams(settings: &Settings, dial_time: Duration) -> Result<Vec<Upstream>, 
             "no server to bring clients to; say where it is, as in --upstream tcp://127.0.0.1:1883",
         ));
     }
+    if settings.upstreams.iter().any(|upstream| upstream.insecure == Some(true)) {
+        log::warn!(
+            "certificates of upstreams are not checked: anyone on the way can read and change everything"
+        );
+    }
     let reached = settings.upstreams.iter().map(|upstream| reach::dial(upstream, dial_time));
     let upstream = |(url, dial): (Url, Dial)| {
-        if url.user.is_some() {
+        if url.user.is_some() || url.password.is_some() {
             log::warn!("{url}: the credentials in this URL are not used; clients bring their own");
         }
         Upstream { name: url.to_string(), target: dial.target, options: dial.options }
@@ -167,3 +172,6 @@ fn origins(list: &[String]) -> Result<Origins, Failure> {
 fn forwarders(list: &[String]) -> Result<CidrList, Failure> {
     list.iter().map(|range| range.parse::<Cidr>()).collect::<Result<_, _>>().map_err(Failure::usage)
 }
+
+#[cfg(test)]
+mod tests;
