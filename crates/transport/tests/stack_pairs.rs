@@ -1,4 +1,5 @@
 //! Client and server stacks face to face: every transport, tunnel and load balancer, any split of the bytes.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod face_to_face;
 
@@ -124,7 +125,7 @@ proptest! {
     ) {
         let (mut client, mut server, mut between) = connect(transport, way, preface, &sizes);
         // Without any layer nobody has to say anything first; the load balancer does so with the first bytes.
-        if !(transport == Transport::Tcp && !preface.is_empty()) {
+        if transport != Transport::Tcp || preface.is_empty() {
             prop_assert!(client.opened && server.opened, "{} {}", client.error(), server.error());
         }
         let sent = send(&mut client, &from_client);
@@ -186,22 +187,45 @@ fn forwarding_headers_count_from_listed_peers_only() {
 
 #[test]
 fn a_ping_inside_a_packet_in_pieces_is_answered_after_it() {
-    for transport in [Transport::Ws, Transport::Wss] {
-        let (mut client, mut server, mut between) = connect(transport, Way::Http, b"", &[5000]);
-        let packet: Vec<u8> = (0..1 << 20).map(|i| (i % 251) as u8).collect();
-        server.stack.begin_packet(packet.len(), &mut server.plain);
-        for (index, piece) in packet.chunks(50_000).enumerate() {
-            server.stack.send_piece(piece, &mut server.plain);
-            server.flush();
-            if index == 3 && transport == Transport::Ws {
-                // A masked ping of the client's, whose stack sends none itself.
-                server.receive(b"\x89\x82\0\0\0\0hi");
-                assert!(server.plain.is_empty());
-            }
-            exchange(&mut client, &mut server, &mut between, &[70_000]);
+    let (client, mut server, _) = connect(Transport::Ws, Way::Direct, b"", &[5000]);
+    let packet: Vec<u8> = (0..1 << 20).map(|i| (i % 251) as u8).collect();
+    server.stack.begin_packet(packet.len(), &mut server.plain);
+    for (index, piece) in packet.chunks(50_000).enumerate() {
+        if index == 3 {
+            // Masked pings of a client's; of those that wait, the latest is answered (RFC 6455 §5.5.3).
+            let before = server.wire.len();
+            server.receive(b"\x89\x81\0\0\0\0a\x89\x82\0\0\0\0hi");
+            assert_eq!(server.wire.len(), before, "nothing may come between the pieces");
         }
-        assert!(client.data == packet);
-        assert!(client.error.is_none() && server.error.is_none());
+        server.stack.send_piece(piece, &mut server.plain);
+        server.flush();
+    }
+    let header = [&[0x82, 127][..], &(1u64 << 20).to_be_bytes()].concat();
+    assert_eq!(server.wire[..10], header);
+    assert!(server.wire[10..10 + packet.len()] == packet);
+    assert_eq!(server.wire[10 + packet.len()..], *b"\x8a\x02hi");
+    assert!(client.error.is_none() && server.error.is_none());
+}
+
+#[test]
+fn a_large_packet_in_pieces_arrives_over_every_transport_and_tunnel() {
+    let packet: Vec<u8> = (0..1 << 20).map(|i| (i % 251) as u8).collect();
+    for transport in [Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss] {
+        for way in [Way::Direct, Way::Http, Way::Socks] {
+            let (mut client, mut server, mut between) = connect(transport, way, b"", &[5000]);
+            for (from, to) in [(0, 1), (1, 0)] {
+                let sides = &mut [&mut client, &mut server];
+                sides[from].stack.begin_packet(packet.len(), &mut sides[from].plain);
+                for piece in packet.chunks(50_000) {
+                    sides[from].stack.send_piece(piece, &mut sides[from].plain);
+                    sides[from].flush();
+                    let [client, server] = sides;
+                    exchange(client, server, &mut between, &[70_000, 1]);
+                }
+                assert!(sides[to].data == packet);
+            }
+            assert!(client.error.is_none() && server.error.is_none());
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use rustls::time_provider::TimeProvider;
 use rustls_pki_types::CertificateDer;
 
 use super::insecure::NoVerification;
+use super::pinned::ChainOrPinned;
 use super::{Identity, Pem, SetupError, clock, pem, provider};
 
 /// What the TLS to a server should be like.
@@ -18,7 +19,8 @@ use super::{Identity, Pem, SetupError, clock, pem, provider};
 pub struct ClientSetup<'a> {
     /// Authorities that the caller has at hand, such as the system's. Those that cannot be parsed are passed over.
     pub roots: &'a [CertificateDer<'static>],
-    /// Files of authorities; every certificate in them is trusted, and must be usable.
+    /// Files of authorities; every certificate in them is trusted, and must be usable. A server may also present
+    /// one of these very certificates, as self-made ones are.
     pub ca: Vec<Pem<'a>>,
     /// Lists of certificates that no longer count. If there are any, the issuer of the server's certificate must
     /// have one, and it must not be out of date.
@@ -76,9 +78,10 @@ impl ClientSetup<'_> {
         if !self.crls.is_empty() {
             builder = builder.only_check_end_entity_revocation().enforce_revocation_expiration();
         }
-        let verifier = builder
+        let chain = builder
             .build()
             .map_err(|error| SetupError::new(format!("server certificates cannot be checked: {error}")))?;
-        Ok(verifier)
+        let pinned: Result<Vec<_>, _> = self.ca.iter().map(pem::certificates).collect();
+        Ok(Arc::new(ChainOrPinned::new(chain, pinned?.concat())))
     }
 }

@@ -27,6 +27,7 @@ pub(crate) fn explain(error: &Error, server: bool) -> (Blame, String) {
         Error::FailedToGetRandomBytes | Error::FailedToGetCurrentTime | Error::EncryptError => {
             return (Blame::Local, format!("TLS: {error}"));
         }
+        Error::General(text) => text.clone(),
         error => error.to_string(),
     };
     (Blame::Peer, format!("TLS: {text}"))
@@ -60,7 +61,7 @@ fn certificate(error: &CertificateError, server: bool) -> String {
         CertificateError::NotValidForNameContext { expected, presented } => {
             let presented = match presented.as_slice() {
                 [] => "no name at all".to_owned(),
-                names => names.join(", "),
+                names => names.iter().map(|name| plain(name)).collect::<Vec<_>>().join(", "),
             };
             format!("{its} is not for {} but for {presented}", expected.to_str())
         }
@@ -70,8 +71,17 @@ fn certificate(error: &CertificateError, server: bool) -> String {
         }
         CertificateError::BadEncoding => format!("{its} is malformed"),
         CertificateError::BadSignature => format!("{its} has a wrong signature"),
+        // webpki has this error, and rustls no name for it.
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            format!("{its} is an authority's own, which is not trusted here; name it as the CA file")
+        }
         error => format!("{its} is not accepted: {error}"),
     }
+}
+
+/// rustls shows names as `DnsName("broker.example")`.
+fn plain(name: &str) -> &str {
+    name.strip_prefix("DnsName(\"").and_then(|name| name.strip_suffix("\")")).unwrap_or(name)
 }
 
 fn received(alert: AlertDescription, server: bool) -> String {

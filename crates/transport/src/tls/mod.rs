@@ -16,6 +16,7 @@ mod explain;
 mod insecure;
 mod layer;
 mod pem;
+mod pinned;
 mod server;
 mod validity;
 

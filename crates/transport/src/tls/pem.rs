@@ -102,10 +102,13 @@ fn private_key(file: &Pem<'_>, provider: &CryptoProvider) -> Result<Arc<dyn Sign
         };
         return Err(SetupError::about(file.name, format!("no private key in it; {hint}")));
     };
-    provider
-        .key_provider
-        .load_private_key(key)
-        .map_err(|error| SetupError::about(file.name, format!("unusable private key: {error}")))
+    provider.key_provider.load_private_key(key).map_err(|error| {
+        let why = match error {
+            rustls::Error::General(why) => why,
+            error => error.to_string(),
+        };
+        SetupError::about(file.name, format!("unusable private key: {why}"))
+    })
 }
 
 /// The sections of one kind; damaged PEM is an error, other kinds are passed over.

@@ -9,6 +9,9 @@ use crate::url::Authority;
 /// Header fields of a response that are read; a response with more is refused.
 const MAX_FIELDS: usize = 100;
 
+/// What every response begins with; anything else is told at its first byte.
+const START: &[u8] = b"HTTP/1.";
+
 /// Waits for the response to a `CONNECT`.
 #[derive(Debug)]
 pub(super) struct Connect {
@@ -43,6 +46,10 @@ impl Connect {
             let taken = (input.len() - used).min(MAX_RESPONSE - kept);
             let piece = &input[used..used + taken];
             self.response.extend_from_slice(piece);
+            let start = self.response.len().min(START.len());
+            if self.response[..start] != START[..start] {
+                return Err(TunnelError::Nonsense("the proxy's answer is not HTTP".into()));
+            }
             // Only a line end can complete a response.
             let parsed = if piece.contains(&b'\n') { self.parse()? } else { None };
             let Some((end, status)) = parsed else {
