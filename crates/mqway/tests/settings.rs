@@ -1,4 +1,5 @@
 //! Where settings come from, which source wins, and how mistakes are told: the binary from outside.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};
