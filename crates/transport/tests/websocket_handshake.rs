@@ -460,6 +460,10 @@ fn interim_responses_are_passed_over() {
     let (mut client, response) = response_to(options());
     let bytes = format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n{response}");
     assert_eq!(client.feed(bytes.as_bytes()).unwrap().unwrap().consumed, bytes.len());
+    let (mut client, response) = response_to(options());
+    let bytes = format!("HTTP/1.1 103 Early Hints\r\n\r\n{response}");
+    let connected = bytes.as_bytes().chunks(7).find_map(|piece| client.feed(piece).unwrap());
+    assert!(connected.is_some(), "in pieces too");
     // They count towards the limit.
     let (mut client, _) = response_to(options());
     let endless = "HTTP/1.1 100 Continue\r\n\r\n".repeat(1000);

@@ -359,14 +359,13 @@ impl Connection {
 
     /// Says why and reads no more (RFC 6455 §7.1.7).
     fn fail(&mut self, violation: Violation, out: &mut Vec<u8>) {
-        if self.phase == Phase::Open && !self.is_sending_pieces() {
-            self.schedule_close(
-                CloseFrame { code: Some(violation.close_code()), reason: violation.to_string() },
-                out,
-            );
+        if self.phase == Phase::Open {
+            let reason = violation.to_string();
+            self.schedule_close(CloseFrame { code: Some(violation.close_code()), reason }, out);
         }
         self.phase = Phase::Failed;
         self.message = None;
+        // A close frame that would have to wait for the end of a message in pieces is dropped with that message.
         self.rare = None;
     }
 

@@ -195,7 +195,7 @@ fn is_key(key: &[u8]) -> bool {
         &alphabet::STANDARD,
         GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
     );
-    key.len() == 24 && LENIENT.decode(key).is_ok_and(|nonce| nonce.len() == 16)
+    LENIENT.decode(key).is_ok_and(|nonce| nonce.len() == 16)
 }
 
 /// The first of the client's subprotocols that is spoken here (RFC 6455 §4.2.2).
