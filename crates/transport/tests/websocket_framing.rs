@@ -333,10 +333,10 @@ fn s7_4_1_messages_over_the_limit_are_told_by_the_header() {
             assert_eq!(close_code(&out, role), Some(1009));
         }
         let mut connection = Connection::new(role, limits);
-        let bytes =
-            [to(role, FIN | BINARY, &[0; 10]), to(role, BINARY, &[0; 4]), to(role, FIN, &[0; 6])].concat();
+        let message = [to(role, BINARY, &[0; 4]), to(role, FIN | CONTINUATION, &[0; 5])].concat();
+        let bytes = [to(role, FIN | BINARY, &[0; 10]), message.repeat(3)].concat();
         let (data, _, end) = stream(&mut connection, &bytes, 1000);
-        assert_eq!((data.len(), end), (20, None), "the limit counts each message for itself");
+        assert_eq!((data.len(), end), (37, None), "the limit counts each message for itself");
     }
 }
 
