@@ -39,7 +39,7 @@ lint:
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 unit: # Unit, integration and documentation tests; builds the examples too.
-	$(CARGO) test --workspace --locked
+	$(CARGO) test --workspace --locked --no-fail-fast
 
 long: setup ## Whole long tests: ten thousand connections, slow readers, large payloads
 	$(CARGO) test --package mqway --locked -- --ignored
