@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use crate::failure::Failure;
+use crate::logging::say;
 use crate::proxy::wiring;
 use crate::settings::{DEFAULT_FILE, Settings};
 
@@ -32,7 +33,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     match &args.action {
         Action::Check { file } => {
             wiring::wire(&Settings::load(Some(file))?)?;
-            eprintln!("{} is good", file.display());
+            say(format_args!("{} is good", file.display()));
             Ok(())
         }
         Action::Default => io::stdout().write_all(DEFAULT_FILE.as_bytes()).map_err(Failure::other),

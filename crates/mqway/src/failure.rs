@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::logging::say;
+
 /// What a shell script can tell apart by the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -53,7 +55,7 @@ impl Failure {
 
     /// Prints the message and becomes the exit status.
     pub fn report(&self) -> ExitCode {
-        eprintln!("mqway: {}", self.message);
+        say(format_args!("mqway: {}", self.message));
         ExitCode::from(self.status as u8)
     }
 }

@@ -1,7 +1,8 @@
-//! Log lines on stderr: time, level, message. No credential ever reaches them: URLs print without theirs, and
-//! packets are not logged.
+//! What is said on stderr: log lines (time, level, message), and plain ones that scripts wait for. No credential ever
+//! reaches them: URLs print without theirs, and packets are not logged.
 
-use std::io::Write;
+use std::fmt::Display;
+use std::io::{self, Write};
 
 use log::LevelFilter;
 
@@ -27,4 +28,9 @@ pub fn start(level: Option<&str>) -> Result<(), Failure> {
         })
         .init();
     Ok(())
+}
+
+/// Prints a line on stderr as it is. Unlike `eprintln!`, it does not panic if nobody reads stderr any more.
+pub fn say(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }

@@ -10,9 +10,10 @@ use mqway_transport::Url;
 use mqway_transport::url::Scheme;
 
 use crate::failure::Failure;
+use crate::logging::{self, say};
+use crate::open_files;
 use crate::settings::Settings;
 use crate::signals::{Request, Signals};
-use crate::{logging, open_files};
 use counters::Counted;
 use flags::Flags;
 use wiring::Wired;
@@ -62,8 +63,8 @@ pub fn serve(flags: &Flags, start: impl FnOnce(Config) -> Result<Proxy, StartErr
 fn announce(url: &Url, bound: &Bound) {
     let path = url.path.split('?').next().unwrap_or_default();
     match bound {
-        Bound::Tcp(address) => eprintln!("listening {}://{address}{path}", url.scheme),
-        Bound::Unix(path) => eprintln!("listening unix://{}", path.display()),
+        Bound::Tcp(address) => say(format_args!("listening {}://{address}{path}", url.scheme)),
+        Bound::Unix(path) => say(format_args!("listening unix://{}", path.display())),
     }
     if let (Bound::Tcp(address), Scheme::Tcp | Scheme::Ws) = (bound, url.scheme)
         && !address.ip().to_canonical().is_loopback()

@@ -99,6 +99,7 @@ fn mistakes_are_one_line_and_status_2() {
         ("proxy --listen tls://:0 --upstream tcp://h --cert /no --key /no".to_owned(), "cannot read /no"),
         ("proxy --listen tcp://:0 --upstream wss://u:geheim@h:x/".to_owned(), "bad URL"),
         ("ping tcp://h --topic a/#".to_owned(), "bad topic"),
+        ("ping tcp://h -P geheim".to_owned(), "password"),
         ("ping tcp://h -q 3".to_owned(), "write 0, 1 or 2"),
         ("ping tcp://h -V 4".to_owned(), "write 31, 311 or 5"),
         ("ping wss://u:geheim@h:x/".to_owned(), "bad URL"),

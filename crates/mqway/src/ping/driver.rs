@@ -21,6 +21,8 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// # Errors
 /// The first thing that goes wrong.
 pub fn run(url: &Url, dial: Dial, plan: Plan, report: &Report) -> Result<(), Failure> {
+    // What no packet can carry is better told before anybody is bothered.
+    Exchange::start(plan.clone(), &mut Output::default())?;
     let (news, told) = mpsc::channel();
     let time_limit = dial.time_limit;
     let version = plan.version;

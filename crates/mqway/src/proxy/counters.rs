@@ -6,6 +6,8 @@ use mqway_codec::PacketType;
 use mqway_proxy::{Direction, Proxy, Snapshot};
 use serde_json::{Map, Value, json};
 
+use crate::logging::say;
+
 /// What a proxy counts; readable also after its end.
 pub struct Counted {
     proxy: Arc<mqway_proxy::Counters>,
@@ -20,7 +22,7 @@ impl Counted {
 
     /// Prints them all on stderr, as they are now.
     pub fn print(&self) {
-        eprintln!("{}", json(&self.proxy.snapshot(), &self.engine.snapshot()));
+        say(json(&self.proxy.snapshot(), &self.engine.snapshot()));
     }
 }
 
