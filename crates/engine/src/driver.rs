@@ -121,7 +121,7 @@ impl<C: Core> Driver<C> {
         match result {
             Ok(received) => {
                 // A peer that pings and never reads would have its pongs pile up here.
-                if stuffed && !received.ended {
+                if stuffed && !received.ended && received.failed.is_none() {
                     conn.plain.truncate(gathered);
                 }
                 let says_something = conn.plain.len() > gathered || stack.must_seal();
@@ -131,15 +131,17 @@ impl<C: Core> Driver<C> {
                 if received.opened {
                     self.open(id);
                 }
-                let ended = received.ended;
+                let (ended, failed) = (received.ended, received.failed);
                 if in_place {
                     let len = received.data.len();
                     self.deliver_read(id, buffer, len);
                 } else {
                     self.deliver(id, received.data);
                 }
-                if ended {
-                    self.peer_ended(id);
+                match failed {
+                    Some(error) => self.fail(id, Why::Transport(error)),
+                    None if ended => self.peer_ended(id),
+                    None => {}
                 }
             }
             Err(error) => self.fail(id, Why::Transport(error)),
