@@ -173,15 +173,17 @@ impl<'a> Connect<'a> {
 
     /// The flags that were set and said nothing, as far as they still do.
     fn idle_flags(&self) -> u8 {
-        let mut idle = self.idle_flags;
-        if self.version != Version::V3_1 {
-            return 0;
-        }
+        let mut idle = match self.version {
+            Version::V3_1 => self.idle_flags,
+            Version::V3_1_1 | Version::V5 => 0,
+        };
         if self.will.is_some() {
             idle &= !(WILL_QOS | WILL_RETAIN);
         }
-        if self.password.is_some() {
-            idle = 0;
+        // An absent user name or password can only be one that the end of the packet has cut off.
+        let user_name = self.user_name.is_some() || idle & USER_NAME != 0;
+        if self.password.is_some() || !user_name {
+            idle &= !(USER_NAME | PASSWORD);
         }
         idle
     }

@@ -36,6 +36,13 @@ fn the_end_of_the_packet_overrides_the_user_name_flag() {
 }
 
 #[test]
+fn idle_will_flags_stay_beside_a_password() {
+    let bytes = connect(0xF8, b"\x00\x02id\x00\x01u\x00\x01p");
+    let Packet::Connect(connect) = accept(Version::V3_1, &bytes) else { panic!() };
+    assert_eq!((connect.will, connect.password), (None, Some(&b"p"[..])));
+}
+
+#[test]
 fn idle_flags_go_when_they_would_mean_something() {
     let bytes = connect(0xF8, b"\x00\x02id");
     let Packet::Connect(mut connect) = accept(Version::V3_1, &bytes) else { panic!() };
