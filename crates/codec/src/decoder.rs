@@ -19,7 +19,7 @@ pub fn decode(version: Version, bytes: &[u8]) -> Result<Packet<'_>, DecodeError>
         None => return Err(error(Fault::Truncated(Field::Payload))),
     }
     let (_, body) = bytes.split_at(header.header_len());
-    Packet::read(version, &header, body)
+    Packet::read_then(version, &header, body, |packet| packet)
 }
 
 /// Takes packets off the front of a stream that comes in pieces of any size.
@@ -88,11 +88,14 @@ impl Decoder {
         let len = header.packet_len();
         let Some(body) = bytes.get(header.header_len()..len) else { return Ok(None) };
         // Before CONNECT, header() lets pass nothing but CONNECT, which names its version itself.
-        let packet = Packet::read(self.version.unwrap_or(Version::V5), &header, body)?;
-        if let Packet::Connect(connect) = &packet {
-            self.version = Some(connect.version);
-        }
-        Ok(Some((packet, len)))
+        let version = self.version.unwrap_or(Version::V5);
+        Packet::read_then(version, &header, body, |packet| {
+            let packet = packet?;
+            if let Packet::Connect(connect) = &packet {
+                self.version = Some(connect.version);
+            }
+            Ok(Some((packet, len)))
+        })
     }
 
     /// The header of the packet at the start of `bytes`, checked as [`Decoder::next`] does; `Ok(None)` if it isn't
@@ -104,9 +107,11 @@ impl Decoder {
     pub fn header(&self, bytes: &[u8]) -> Result<Option<Header>, DecodeError> {
         // In the order of the bytes: where the stream was cut must not decide which of two faults is found.
         let Some(first) = FirstByte::peek(bytes)? else { return Ok(None) };
-        self.check_order(first.packet_type)?;
-        if let Some(version) = self.version {
-            first.check(version)?;
+        match self.version {
+            // A PUBLISH that is one in any version, and where it may be.
+            Some(_) if first.packet_type == PacketType::Publish => {}
+            Some(version) => self.check_order(first.packet_type).and_then(|()| first.check(version))?,
+            None => self.check_order(first.packet_type)?,
         }
         let Some(header) = first.with_length(bytes)? else { return Ok(None) };
         if let Some(version) = self.version {
@@ -135,7 +140,7 @@ impl Decoder {
         else {
             return Ok(None);
         };
-        match Packet::read(self.version.unwrap_or(Version::V5), header, body) {
+        match Packet::read_then(self.version.unwrap_or(Version::V5), header, body, |packet| packet) {
             Ok(Packet::Publish(publish)) => Ok(Some(publish)),
             Ok(_) => Ok(None),
             Err(error) => match error.fault() {

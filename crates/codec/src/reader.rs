@@ -11,58 +11,58 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn remaining(&self) -> usize {
         self.rest.len()
     }
 
     /// Everything that is left.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         core::mem::take(&mut self.rest)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&mut self, len: usize, field: Field) -> Result<&'a [u8], Fault> {
         let (taken, rest) = self.rest.split_at_checked(len).ok_or(Fault::Truncated(field))?;
         self.rest = rest;
         Ok(taken)
     }
 
-    #[inline]
+    #[inline(always)]
     fn array<const N: usize>(&mut self, field: Field) -> Result<[u8; N], Fault> {
         let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(Fault::Truncated(field))?;
         self.rest = rest;
         Ok(*taken)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn u8(&mut self, field: Field) -> Result<u8, Fault> {
         self.array::<1>(field).map(|[byte]| byte)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn u16(&mut self, field: Field) -> Result<u16, Fault> {
         self.array(field).map(u16::from_be_bytes)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn u32(&mut self, field: Field) -> Result<u32, Fault> {
         self.array(field).map(u32::from_be_bytes)
     }
 
     /// A variable byte integer in its shortest form. [MQTT-1.5.5-1]
-    #[inline]
+    #[inline(always)]
     pub(crate) fn varint(&mut self, field: Field) -> Result<u32, Fault> {
         match varint::read(self.rest) {
             Ok(Some(read)) if read.is_overlong() => Err(Fault::VarintOverlong(field)),
@@ -76,14 +76,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Binary data with its two bytes of length (5.0 §1.5.6).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn binary(&mut self, field: Field) -> Result<&'a [u8], Fault> {
         let len = self.u16(field)?;
         self.take(usize::from(len), field)
     }
 
     /// A UTF-8 string (5.0 §1.5.4) with its two bytes of length.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn string(&mut self, field: Field) -> Result<&'a str, Fault> {
         let text = self.utf8(field)?;
         if text.as_bytes().contains(&0) {
@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A topic name. An empty one passes where `may_be_empty`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn topic_name(&mut self, field: Field, may_be_empty: bool) -> Result<&'a str, Fault> {
         let text = self.utf8(field)?;
         match topic::check_name(text) {
@@ -104,12 +104,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn utf8(&mut self, field: Field) -> Result<&'a str, Fault> {
         core::str::from_utf8(self.binary(field)?).map_err(|_| Fault::Utf8(field)) // [MQTT-1.5.4-1]
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn packet_id(&mut self) -> Result<PacketId, Fault> {
         PacketId::new(self.u16(Field::PacketId)?).ok_or(Fault::PacketIdZero)
     }

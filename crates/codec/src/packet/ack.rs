@@ -33,6 +33,13 @@ impl<'a> Ack<'a> {
         Self { packet_id, reason, properties: Properties::EMPTY, tail: Tail::Nothing, dup: false }
     }
 
+    /// What `body` is if it is of one of these packets, and no more than an identifier.
+    #[inline(always)]
+    pub(super) fn bare(header: &Header, body: &[u8]) -> Option<Self> {
+        let packet_id = PacketId::new(u16::from_be_bytes(body.try_into().ok()?))?;
+        Some(Self { dup: header.flags & DUP != 0, ..Self::new(packet_id) })
+    }
+
     pub(super) fn read(version: Version, header: &Header, reader: &mut Reader<'a>) -> Result<Self, Fault> {
         let mut ack = Self::new(reader.packet_id()?);
         ack.dup = header.flags & DUP != 0;

@@ -93,7 +93,7 @@ impl<'a> Properties<'a> {
     }
 
     /// Reads length and properties.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(reader: &mut Reader<'a>, place: Place) -> Result<Self, Fault> {
         let len = reader.varint(Field::PropertyLength)?;
         if len == 0 {

@@ -45,14 +45,13 @@ impl<'a> Source<'a> {
         taken
     }
 
-    /// Text of pieces that matter to MQTT, or of the input; and now and then too long.
+    /// Text of pieces that matter to MQTT, or of the input; and once in a while too long.
     pub fn text(&mut self) -> String {
         const PIECES: [&str; 10] = ["a", "/", "+", "#", "$", "$share/", "$SYS", "\0", "é", "\u{10FFFF}"];
-        match self.below(16) {
-            0 => String::new(),
-            1..=7 => (0..self.below(8)).map(|_| PIECES[self.below(PIECES.len())]).collect(),
-            8..=14 => String::from_utf8_lossy(self.binary()).into_owned(),
-            _ => "x".repeat(65_530 + self.below(10)),
+        match self.byte() {
+            0..=127 => (0..self.below(8)).map(|_| PIECES[self.below(PIECES.len())]).collect(),
+            128..=254 => String::from_utf8_lossy(self.binary()).into_owned(),
+            255 => "x".repeat(65_530 + self.below(10)),
         }
     }
 
