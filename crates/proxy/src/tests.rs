@@ -28,10 +28,23 @@ fn target(port: u16) -> Target {
 
 impl Rig {
     fn new(seed: u64, upstreams: u16, limits: Limits) -> Rig {
+        Rig::with_engine(seed, upstreams, limits, EngineLimits::default())
+    }
+
+    /// One whose time limits are short, so that little simulated time passes until all is over.
+    fn hasty(seed: u64) -> Rig {
+        let short = Duration::from_millis(200);
+        let limits =
+            Limits { connect_time: short, dial_time: short, connack_time: short, ..Limits::default() };
+        let engine = EngineLimits { close_time: short, ..EngineLimits::default() };
+        Rig::with_engine(seed, 1, limits, engine)
+    }
+
+    fn with_engine(seed: u64, upstreams: u16, limits: Limits, engine: EngineLimits) -> Rig {
         let counters = Arc::new(Counters::default());
         let list = (1..=upstreams).map(|port| Upstream::tcp("upstream", port)).collect();
         let shared = Arc::new(Upstreams::new(list));
-        let mut sim = Sim::new(seed, 2, EngineLimits::default(), vec![ServerOptions::default()], |_| {
+        let mut sim = Sim::new(seed, 2, engine, vec![ServerOptions::default()], |_| {
             ProxyCore::new(limits.clone(), shared.clone(), counters.clone(), ())
         });
         for port in 1..=upstreams {
@@ -435,5 +448,68 @@ fn qos_2_passes_with_its_identifiers_as_they_are() {
         let packet = bytes(packet, Version::V5);
         rig.sim.write(from, &packet);
         assert_eq!(rig.read(to), packet);
+    }
+}
+
+/// Valid packets of any type, some of their bytes changed.
+fn noise(random: &mut mqway_engine::sim::Random, version: Version) -> Vec<u8> {
+    let id = PacketId::new(1 + random.below(3) as u16).unwrap();
+    let ack = mqway_codec::Ack::new(id);
+    let filter = [0x82, 0x08, 0, 1, 0, 3, b'a', b'/', b'#', 0];
+    let mut packets = vec![
+        connect(version, "c"),
+        connack(version),
+        publish(version, &vec![7; random.below(200_000)]),
+        publish(version, b"x"),
+        bytes(Packet::Puback(ack), version),
+        bytes(Packet::Pubrel(ack), version),
+        bytes(Packet::Pingreq, version),
+        bytes(Packet::Pingresp, version),
+        disconnect(version),
+        filter.to_vec(),
+    ];
+    let mut chosen = packets.swap_remove(random.below(packets.len()));
+    if random.below(3) == 0 {
+        let at = random.below(chosen.len().min(20));
+        chosen[at] = random.next_u64() as u8;
+    }
+    chosen
+}
+
+#[test]
+fn whatever_both_sides_send_nothing_is_left_behind() {
+    for seed in 0..400 {
+        let mut rig = Rig::hasty(seed);
+        let version = VERSIONS[rig.sim.random().below(3)];
+        let client = rig.client();
+        let mut remotes = vec![client];
+        for _ in 0..rig.sim.random().below(30) {
+            let remote = remotes[rig.sim.random().below(remotes.len())];
+            let packet = noise(rig.sim.random(), version);
+            rig.sim.write(remote, &packet);
+            let reads = rig.sim.random().below(4) > 0;
+            rig.sim.set_reading(remote, reads);
+            let some = Duration::from_millis(rig.sim.random().below(30) as u64);
+            rig.sim.run(some);
+            remotes.extend(rig.sim.take_dialled(&target(1)));
+            match rig.sim.random().below(40) {
+                0 => rig.sim.end(remote),
+                1 => rig.sim.cut(remote),
+                _ => {}
+            }
+            assert!(rig.sim.counters().snapshot().buffered < 2_000_000, "seed {seed}");
+        }
+        for remote in rig.sim.take_dialled(&target(1)).into_iter().chain(remotes) {
+            rig.sim.end(remote);
+        }
+        for _ in 0..20 {
+            rig.sim.run(Duration::from_millis(100));
+            for remote in rig.sim.take_dialled(&target(1)) {
+                rig.sim.end(remote);
+            }
+        }
+        assert_eq!(rig.sim.connections(), 0, "seed {seed}");
+        assert_eq!(rig.sim.counters().snapshot().buffered, 0, "seed {seed}");
+        assert_eq!(rig.counters.snapshot().clients, 0, "seed {seed}");
     }
 }
