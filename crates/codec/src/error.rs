@@ -256,27 +256,46 @@ impl fmt::Display for Fault {
 /// A part of a packet, to say where a [`Fault`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-#[allow(missing_docs)] // The names are the specification's own.
 pub enum Field {
+    /// The low four bits of the first byte.
     HeaderFlags,
+    /// How many bytes follow the header.
     RemainingLength,
+    /// Of CONNECT.
     ProtocolName,
+    /// Of CONNECT; 5.0 calls it protocol version.
     ProtocolLevel,
+    /// Of CONNECT.
     ConnectFlags,
+    /// Of CONNECT.
     KeepAlive,
+    /// Of CONNECT.
     ClientId,
+    /// Of CONNECT.
     WillTopic,
+    /// Of CONNECT.
     WillPayload,
+    /// Of CONNECT.
     UserName,
+    /// Of CONNECT.
     Password,
+    /// Of CONNACK: session present.
     ConnackFlags,
+    /// Or return code.
     ReasonCode,
+    /// Of PUBLISH.
     TopicName,
+    /// The packet identifier.
     PacketId,
+    /// What follows the variable header.
     Payload,
+    /// Of SUBSCRIBE or UNSUBSCRIBE.
     TopicFilter,
+    /// Of a filter in SUBSCRIBE; its QoS before 5.0.
     SubscriptionOptions,
+    /// How many bytes of properties follow.
     PropertyLength,
+    /// A property's value.
     Property(PropertyId),
 }
 

@@ -8,22 +8,36 @@ use crate::{PacketId, QoS, Version};
 /// The type of a control packet: the high four bits of its first byte (5.0 §2.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
-#[allow(missing_docs)] // The names are the specification's own.
 pub enum PacketType {
+    /// Client to server: opens the connection.
     Connect = 1,
+    /// Server to client: the answer to CONNECT.
     Connack = 2,
+    /// Either way: a message.
     Publish = 3,
+    /// Either way: a message of QoS 1 has arrived.
     Puback = 4,
+    /// Either way: a message of QoS 2 has arrived.
     Pubrec = 5,
+    /// Either way: the sender of a message of QoS 2 forgets it.
     Pubrel = 6,
+    /// Either way: the receiver of a message of QoS 2 has forgotten its identifier.
     Pubcomp = 7,
+    /// Client to server: makes subscriptions.
     Subscribe = 8,
+    /// Server to client: the answer to SUBSCRIBE.
     Suback = 9,
+    /// Client to server: removes subscriptions.
     Unsubscribe = 10,
+    /// Server to client: the answer to UNSUBSCRIBE.
     Unsuback = 11,
+    /// Client to server: is anybody there?
     Pingreq = 12,
+    /// Server to client: yes.
     Pingresp = 13,
+    /// Closes the connection: from the client, since 5.0 from either.
     Disconnect = 14,
+    /// Either way, since 5.0: a step of enhanced authentication.
     Auth = 15,
 }
 

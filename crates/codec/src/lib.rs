@@ -1,8 +1,4 @@
-//! MQTT control packets of 3.1, 3.1.1 and 5.0: from bytes to values and back, without a copy.
-//!
-//! Needs `alloc`, and no `std`. Knows no socket and no session: which packet may come when, beyond CONNECT first and
-//! once, is for its caller.
-
+#![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 

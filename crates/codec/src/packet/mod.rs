@@ -64,22 +64,36 @@ macro_rules! with_body {
 /// Two packets are equal if they encode to the same bytes in their version: a PUBACK that came in a longer form than it
 /// needs differs from the short one, though they say the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // The names are the specification's own.
 pub enum Packet<'a> {
+    /// [`PacketType::Connect`]
     Connect(Connect<'a>),
+    /// [`PacketType::Connack`]
     Connack(Connack<'a>),
+    /// [`PacketType::Publish`]
     Publish(Publish<'a>),
+    /// [`PacketType::Puback`]
     Puback(Ack<'a>),
+    /// [`PacketType::Pubrec`]
     Pubrec(Ack<'a>),
+    /// [`PacketType::Pubrel`]
     Pubrel(Ack<'a>),
+    /// [`PacketType::Pubcomp`]
     Pubcomp(Ack<'a>),
+    /// [`PacketType::Subscribe`]
     Subscribe(Subscribe<'a>),
+    /// [`PacketType::Suback`]
     Suback(Suback<'a>),
+    /// [`PacketType::Unsubscribe`]
     Unsubscribe(Unsubscribe<'a>),
+    /// [`PacketType::Unsuback`]
     Unsuback(Unsuback<'a>),
+    /// [`PacketType::Pingreq`]
     Pingreq,
+    /// [`PacketType::Pingresp`]
     Pingresp,
+    /// [`PacketType::Disconnect`]
     Disconnect(Disconnect<'a>),
+    /// [`PacketType::Auth`]
     Auth(Auth<'a>),
 }
 

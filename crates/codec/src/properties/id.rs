@@ -8,9 +8,9 @@ macro_rules! property_ids {
         /// What a property is (5.0 §2.2.2.2).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
-        #[allow(missing_docs)] // The names are the specification's own.
         pub enum PropertyId {
-            $($name = $id,)*
+            $(#[doc = concat!("[`Property::", stringify!($name), "`](crate::Property::", stringify!($name), ")")]
+            $name = $id,)*
         }
 
         impl PropertyId {

@@ -149,9 +149,9 @@ impl<'a> Properties<'a> {
 
 /// Defines the accessors of the properties that occur once.
 macro_rules! accessors {
-    ($($(#[$doc:meta])* $name:ident: $property:ident -> $value:ty;)*) => {
+    ($($name:ident: $property:ident -> $value:ty;)*) => {
         impl<'a> Properties<'a> {
-            $($(#[$doc])*
+            $(#[doc = concat!("The value of [`Property::", stringify!($property), "`], if there.")]
             pub fn $name(&self) -> Option<$value> {
                 self.all(PropertyId::$property).find_map(|property| match property {
                     Property::$property(value) => Some(value),
@@ -163,55 +163,30 @@ macro_rules! accessors {
 }
 
 accessors! {
-    /// Whether the payload is text. Absent: unspecified.
     payload_format_indicator: PayloadFormatIndicator -> PayloadFormat;
-    /// Seconds that the message lives. Absent: for ever.
     message_expiry_interval: MessageExpiryInterval -> u32;
-    /// What the payload is, in words that the applications agree on.
     content_type: ContentType -> &'a str;
-    /// The topic name to answer a request on.
     response_topic: ResponseTopic -> &'a str;
-    /// What tells the asker which request an answer is for.
     correlation_data: CorrelationData -> &'a [u8];
-    /// Seconds that the session outlives its connection, 0xFFFF_FFFF for ever. Absent: 0.
     session_expiry_interval: SessionExpiryInterval -> u32;
-    /// The client identifier that the server has chosen.
     assigned_client_identifier: AssignedClientIdentifier -> &'a str;
-    /// Seconds of keep alive that the server demands instead of the client's.
     server_keep_alive: ServerKeepAlive -> u16;
-    /// The method of enhanced authentication.
     authentication_method: AuthenticationMethod -> &'a str;
-    /// What the method says. May be secret.
     authentication_data: AuthenticationData -> &'a [u8];
-    /// Whether the server may explain failures. Absent: it may.
     request_problem_information: RequestProblemInformation -> bool;
-    /// Seconds between the end of the connection and the will. Absent: 0.
     will_delay_interval: WillDelayInterval -> u32;
-    /// Whether the server is asked for response information. Absent: it is not.
     request_response_information: RequestResponseInformation -> bool;
-    /// What to build response topics from.
     response_information: ResponseInformation -> &'a str;
-    /// Which server to use instead.
     server_reference: ServerReference -> &'a str;
-    /// What happened, for a human reader.
     reason_string: ReasonString -> &'a str;
-    /// Messages of QoS 1 and 2 that its sender takes at once. Absent: 65,535.
     receive_maximum: ReceiveMaximum -> NonZeroU16;
-    /// The highest topic alias that its sender takes. Absent: 0, none.
     topic_alias_maximum: TopicAliasMaximum -> u16;
-    /// The number that stands for the topic name.
     topic_alias: TopicAlias -> NonZeroU16;
-    /// The highest QoS that the server takes. Absent: 2.
     maximum_qos: MaximumQos -> QoS;
-    /// Whether the server retains messages. Absent: it does.
     retain_available: RetainAvailable -> bool;
-    /// Bytes of the largest packet that its sender takes. Absent: any.
     maximum_packet_size: MaximumPacketSize -> NonZeroU32;
-    /// Whether the server has wildcard subscriptions. Absent: it has.
     wildcard_subscription_available: WildcardSubscriptionAvailable -> bool;
-    /// Whether the server has subscription identifiers. Absent: it has.
     subscription_identifier_available: SubscriptionIdentifierAvailable -> bool;
-    /// Whether the server has shared subscriptions. Absent: it has.
     shared_subscription_available: SharedSubscriptionAvailable -> bool;
 }
 

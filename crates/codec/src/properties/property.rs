@@ -8,37 +8,62 @@ use crate::topic::check_name;
 use crate::writer::{check_binary, check_string, put_binary, put_u16, put_u32};
 use crate::{QoS, varint};
 
-/// One property and its value (5.0 §2.2.2.2). Intervals are in seconds.
+/// One property and its value (5.0 §2.2.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // The names are the specification's own.
 pub enum Property<'a> {
+    /// Whether the payload is text. Absent: unspecified.
     PayloadFormatIndicator(PayloadFormat),
+    /// Seconds that the message lives. Absent: for ever.
     MessageExpiryInterval(u32),
+    /// What the payload is, in words that the applications agree on.
     ContentType(&'a str),
+    /// The topic name to answer a request on.
     ResponseTopic(&'a str),
+    /// What tells the asker which request an answer is for.
     CorrelationData(&'a [u8]),
+    /// The subscription that is made, or that the message is for.
     SubscriptionIdentifier(SubscriptionId),
+    /// Seconds that the session outlives its connection, 0xFFFF_FFFF for ever. Absent: 0.
     SessionExpiryInterval(u32),
+    /// The client identifier that the server has chosen.
     AssignedClientIdentifier(&'a str),
+    /// Seconds of keep alive that the server demands instead of the client's.
     ServerKeepAlive(u16),
+    /// The method of enhanced authentication.
     AuthenticationMethod(&'a str),
+    /// What the method says. May be secret.
     AuthenticationData(&'a [u8]),
+    /// Whether the server may explain failures. Absent: it may.
     RequestProblemInformation(bool),
+    /// Seconds between the end of the connection and the will. Absent: 0.
     WillDelayInterval(u32),
+    /// Whether the server is asked for response information. Absent: it is not.
     RequestResponseInformation(bool),
+    /// What to build response topics from.
     ResponseInformation(&'a str),
+    /// Which server to use instead.
     ServerReference(&'a str),
+    /// What happened, for a human reader.
     ReasonString(&'a str),
+    /// Messages of QoS 1 and 2 that its sender takes at once. Absent: 65,535.
     ReceiveMaximum(NonZeroU16),
+    /// The highest topic alias that its sender takes. Absent: 0, none.
     TopicAliasMaximum(u16),
+    /// The number that stands for the topic name.
     TopicAlias(NonZeroU16),
-    /// QoS 0 or 1: a server that has QoS 2 sends none.
+    /// The highest QoS that the server takes: 0 or 1. Absent: 2.
     MaximumQos(QoS),
+    /// Whether the server retains messages. Absent: it does.
     RetainAvailable(bool),
+    /// A name and a value, of which the applications know the meaning.
     UserProperty(&'a str, &'a str),
+    /// Bytes of the largest packet that its sender takes. Absent: any.
     MaximumPacketSize(NonZeroU32),
+    /// Whether the server has wildcard subscriptions. Absent: it has.
     WildcardSubscriptionAvailable(bool),
+    /// Whether the server has subscription identifiers. Absent: it has.
     SubscriptionIdentifierAvailable(bool),
+    /// Whether the server has shared subscriptions. Absent: it has.
     SharedSubscriptionAvailable(bool),
 }
 
