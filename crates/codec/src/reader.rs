@@ -1,9 +1,8 @@
 //! A cursor over the body of one packet. Nothing is read twice and nothing past the end.
 
-use crate::PacketId;
 use crate::error::{Fault, Field};
-use crate::topic::{self, TopicError};
-use crate::varint;
+use crate::topic::{self, TopicError, TopicFilter};
+use crate::{PacketId, Version, varint};
 
 #[derive(Clone)]
 pub(crate) struct Reader<'a> {
@@ -97,11 +96,15 @@ impl<'a> Reader<'a> {
     pub(crate) fn topic_name(&mut self, field: Field, may_be_empty: bool) -> Result<&'a str, Fault> {
         let text = self.utf8(field)?;
         match topic::check_name(text) {
-            Ok(()) => Ok(text),
             Err(TopicError::Empty) if may_be_empty => Ok(text),
-            Err(TopicError::NulCharacter) => Err(Fault::NulCharacter(field)),
-            Err(error) => Err(Fault::Topic(field, error)),
+            checked => checked.map(|()| text).map_err(|error| topic_fault(field, error)),
         }
+    }
+
+    /// A topic filter that is valid in `version`.
+    pub(crate) fn topic_filter(&mut self, version: Version) -> Result<TopicFilter<'a>, Fault> {
+        let text = self.utf8(Field::TopicFilter)?;
+        TopicFilter::for_version(version, text).map_err(|error| topic_fault(Field::TopicFilter, error))
     }
 
     #[inline(always)]
@@ -112,5 +115,13 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     pub(crate) fn packet_id(&mut self) -> Result<PacketId, Fault> {
         PacketId::new(self.u16(Field::PacketId)?).ok_or(Fault::PacketIdZero)
+    }
+}
+
+#[cold]
+const fn topic_fault(field: Field, error: TopicError) -> Fault {
+    match error {
+        TopicError::NulCharacter => Fault::NulCharacter(field), // as in any other string
+        error => Fault::Topic(field, error),
     }
 }

@@ -5,7 +5,7 @@ use crate::error::{EncodeError, Fault, Field};
 use crate::header::DUP;
 use crate::properties::Place;
 use crate::reader::Reader;
-use crate::topic::{TopicFilter, check_filter, check_share};
+use crate::topic::TopicFilter;
 use crate::writer::{Body, put_binary, put_u16};
 use crate::{PacketId, PacketType, Properties, QoS, Version, varint};
 
@@ -149,7 +149,7 @@ impl<'a> Subscriptions<'a> {
         }
         let mut reader = Reader::new(raw);
         while !reader.is_empty() {
-            let filter = read_filter(version, &mut reader)?;
+            let filter = reader.topic_filter(version)?;
             let options = SubscribeOptions::from_byte(version, reader.u8(Field::SubscriptionOptions)?)?;
             if options.no_local && filter.share().is_some() {
                 return Err(Fault::NoLocalOnShare); // [MQTT-3.8.3-4]
@@ -157,16 +157,6 @@ impl<'a> Subscriptions<'a> {
         }
         Ok(Self(raw))
     }
-}
-
-/// Reads a topic filter that is valid in `version`.
-pub(super) fn read_filter<'a>(version: Version, reader: &mut Reader<'a>) -> Result<TopicFilter<'a>, Fault> {
-    let text = reader.string(Field::TopicFilter)?;
-    let share = if version == Version::V5 { check_share(text) } else { Ok(()) };
-    check_filter(text)
-        .and(share)
-        .map(|()| TopicFilter::checked(text))
-        .map_err(|error| Fault::Topic(Field::TopicFilter, error))
 }
 
 impl fmt::Debug for Subscriptions<'_> {

@@ -1,7 +1,6 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::subscribe::read_filter;
 use crate::error::{EncodeError, Fault, Field};
 use crate::header::DUP;
 use crate::properties::Place;
@@ -65,7 +64,7 @@ impl<'a> TopicFilters<'a> {
         }
         let mut reader = Reader::new(raw);
         while !reader.is_empty() {
-            read_filter(version, &mut reader)?;
+            reader.topic_filter(version)?;
         }
         Ok(Self(raw))
     }

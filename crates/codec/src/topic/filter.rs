@@ -1,5 +1,6 @@
 use core::fmt;
 
+use super::name::has_special;
 use super::{MAX_TOPIC_LEN, TopicError, TopicName};
 use crate::Version;
 
@@ -34,7 +35,7 @@ impl<'a> TopicFilter<'a> {
         Ok(Self(text))
     }
 
-    /// For text that has passed [`check_filter`] before.
+    /// For text that has been checked before.
     pub(crate) const fn checked(text: &'a str) -> Self {
         Self(text)
     }
@@ -101,13 +102,16 @@ impl<'a> From<TopicName<'a>> for TopicFilter<'a> {
 }
 
 /// The rules that hold in every version.
-pub(crate) fn check_filter(text: &str) -> Result<(), TopicError> {
+fn check_filter(text: &str) -> Result<(), TopicError> {
     let bytes = text.as_bytes();
     if bytes.is_empty() {
         return Err(TopicError::Empty); // [MQTT-4.7.3-1]
     }
     if bytes.len() > MAX_TOPIC_LEN {
         return Err(TopicError::TooLong); // [MQTT-4.7.3-3]
+    }
+    if !has_special(bytes) {
+        return Ok(()); // No character of it has a rule.
     }
     let mut rest = bytes;
     let mut starts_level = true;
@@ -127,7 +131,7 @@ pub(crate) fn check_filter(text: &str) -> Result<(), TopicError> {
 }
 
 /// The rules for a filter that begins with `$share/`, in 5.0.
-pub(crate) fn check_share(text: &str) -> Result<(), TopicError> {
+fn check_share(text: &str) -> Result<(), TopicError> {
     let Some(share) = text.strip_prefix(SHARE) else { return Ok(()) };
     let (name, filter) = share.split_once('/').unwrap_or((share, ""));
     if name.is_empty() || name.contains(['+', '#']) {

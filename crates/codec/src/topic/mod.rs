@@ -6,7 +6,6 @@ mod name;
 use core::fmt;
 
 pub use filter::TopicFilter;
-pub(crate) use filter::{check_filter, check_share};
 pub use name::TopicName;
 pub(crate) use name::check_name;
 

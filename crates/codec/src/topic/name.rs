@@ -61,7 +61,7 @@ pub(crate) fn check_name(text: &str) -> Result<(), TopicError> {
 
 /// Whether U+0000, `#` or `+` is among `bytes`, eight at a time: every PUBLISH comes through here.
 #[inline]
-fn has_special(bytes: &[u8]) -> bool {
+pub(super) fn has_special(bytes: &[u8]) -> bool {
     let special = |word: &[u8; 8]| word_has_special(u64::from_ne_bytes(*word));
     match bytes.last_chunk::<8>() {
         // The last eight overlap with those before, so that none is left over.
