@@ -1,5 +1,7 @@
 //! Buffers: the one that a worker reads into, and those lent to connections that have something to send or keep.
 
+use std::ops::Range;
+
 /// What one read of a socket brings at the most, in bytes.
 pub(crate) const READ_SIZE: usize = 64 * 1024;
 
@@ -22,11 +24,12 @@ impl ReadBuffer {
         &mut self.bytes[HEADROOM..]
     }
 
-    /// The first `len` bytes read, with `before` (at most [`HEADROOM`]) put in front of them.
-    pub fn joined(&mut self, before: &[u8], len: usize) -> &mut [u8] {
-        let start = HEADROOM - before.len();
-        self.bytes[start..HEADROOM].copy_from_slice(before);
-        &mut self.bytes[start..HEADROOM + len]
+    /// Some of the bytes read, with `before` (at most [`HEADROOM`]) put in front of them, over whatever was there.
+    pub fn joined(&mut self, before: &[u8], read: Range<usize>) -> &mut [u8] {
+        let (start, end) = (HEADROOM + read.start, HEADROOM + read.end);
+        let begin = start - before.len();
+        self.bytes[begin..start].copy_from_slice(before);
+        &mut self.bytes[begin..end]
     }
 }
 
@@ -79,8 +82,9 @@ mod tests {
     fn what_was_kept_stands_before_what_was_read() {
         let mut buffer = ReadBuffer::new();
         buffer.space()[..3].copy_from_slice(b"def");
-        assert_eq!(buffer.joined(b"abc", 3), b"abcdef");
-        assert_eq!(buffer.joined(b"", 2), b"de");
+        assert_eq!(buffer.joined(b"abc", 0..3), b"abcdef");
+        assert_eq!(buffer.joined(b"", 0..2), b"de");
+        assert_eq!(buffer.joined(b"b", 1..3), b"bef");
     }
 
     #[test]

@@ -5,10 +5,13 @@
 
 use std::io as std_io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqway_transport::{Blame, ClientOptions, ServerOptions, Stack, Stage};
+use mqway_transport::{
+    Blame, ClientOptions, Error as TransportError, ErrorKind, ServerOptions, Stack, Stage,
+};
 
 use crate::buffers::{HEADROOM, ReadBuffer};
 use crate::conn::{Conn, Phase, deadline_name};
@@ -111,7 +114,7 @@ impl<C: Core> Driver<C> {
         if conn.flags.failed {
             return;
         }
-        let Some(stack) = &mut conn.stack else { return self.deliver_read(id, buffer, len) };
+        let Some(stack) = &mut conn.stack else { return self.deliver_read(id, buffer, 0..len) };
 
         let in_place = stack.stage() == Stage::Open && !stack.must_seal();
         let stuffed = stack.stage() == Stage::Open && conn.flags.blocked;
@@ -133,8 +136,8 @@ impl<C: Core> Driver<C> {
                 }
                 let (ended, failed) = (received.ended, received.failed);
                 if in_place {
-                    let len = received.data.len();
-                    self.deliver_read(id, buffer, len);
+                    let read = received.offset..received.offset + received.data.len();
+                    self.deliver_read(id, buffer, read);
                 } else {
                     self.deliver(id, received.data);
                 }
@@ -165,6 +168,10 @@ impl<C: Core> Driver<C> {
     pub fn socket_failed(&mut self, id: ConnId, why: Why) {
         let Some(conn) = self.io.table.find(id) else { return };
         let (phase, origin) = (conn.phase, conn.origin);
+        let why = match (why, &conn.stack) {
+            (Why::Socket(error), Some(stack)) if phase == Phase::Handshaking => lost(stack.stage(), &error),
+            (why, _) => why,
+        };
         self.io.remove(id);
         self.tell_closed(id, phase, origin, why);
     }
@@ -222,17 +229,17 @@ impl<C: Core> Driver<C> {
         self.core.opened(&mut self.io, id, origin);
     }
 
-    /// Shows the core the first `len` bytes of the read buffer, after those that it left unused before.
-    fn deliver_read(&mut self, id: ConnId, buffer: &mut ReadBuffer, len: usize) {
+    /// Shows the core some of the bytes read, after those that it left unused before.
+    fn deliver_read(&mut self, id: ConnId, buffer: &mut ReadBuffer, read: Range<usize>) {
         let Some(conn) = self.io.table.find(id) else { return };
         if conn.flags.paused || conn.unread.len() > HEADROOM || conn.phase == Phase::Closing {
-            return self.deliver(id, &mut buffer.space()[..len]);
+            return self.deliver(id, &mut buffer.space()[read]);
         }
-        if len == 0 {
+        if read.is_empty() {
             return;
         }
         let mut before = std::mem::take(&mut conn.unread);
-        let data = buffer.joined(&before, len);
+        let data = buffer.joined(&before, read);
         if before.capacity() > 0 {
             self.io.pool.take_back(&mut before);
         }
@@ -421,8 +428,11 @@ impl<C: Core> Driver<C> {
     pub fn write(&mut self, id: ConnId, shell: &mut impl Shell<C::Mail>) {
         loop {
             let Some(conn) = self.io.table.find(id) else { return };
-            if conn.phase == Phase::Dialling || conn.flags.shut {
+            if conn.phase == Phase::Dialling {
                 return;
+            }
+            if conn.flags.shut {
+                break;
             }
             if conn.written == conn.wire.len()
                 && let Err(error) = self.refill(id)
@@ -540,6 +550,12 @@ impl<C: Core> Driver<C> {
             self.tell_closed(id, phase, origin, Why::Done);
         }
     }
+}
+
+/// A socket that broke before its layers were up.
+fn lost(stage: Stage, error: &std_io::Error) -> Why {
+    let message = format!("connection lost during the {stage}: {error}");
+    Why::Transport(TransportError::new(stage, Blame::Peer, ErrorKind::Closed, message))
 }
 
 /// Counts the connection for its peer's address, if there is a limit. False: there are too many.

@@ -1,5 +1,7 @@
 //! The engine on real sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
+
 mod support;
 
 use std::io::{Read, Write};

@@ -203,6 +203,18 @@ fn disconnect_is_passed_on_and_then_both_sides_end() {
 }
 
 #[test]
+fn a_client_that_has_left_takes_its_connections_with_it_at_once() {
+    let mut rig = Rig::one(1);
+    let (client, upstream) = rig.session(Version::V3_1_1);
+    rig.sim.write(client, &disconnect(Version::V3_1_1));
+    rig.sim.end(client);
+    rig.sim.run(Duration::from_millis(100));
+    rig.sim.end(upstream);
+    rig.sim.run(Duration::from_millis(100));
+    assert_eq!(rig.sim.connections(), 0);
+}
+
+#[test]
 fn a_client_that_ends_without_disconnect_has_none_made_for_it() {
     let mut rig = Rig::one(1);
     let (client, upstream) = rig.session(Version::V5);

@@ -36,7 +36,7 @@ pub struct ServerOptions {
     /// Every connection must begin with a PROXY protocol header, version 1 or 2. Its addresses are believed, so
     /// that only a load balancer may be able to reach such a listener.
     pub proxy_protocol: bool,
-    /// TLS with this configuration, see [`tls::ServerSetup`](crate::tls::ServerSetup).
+    /// TLS with this configuration, see [`tls::ServerSetup`].
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// WebSocket with these options.
     pub websocket: Option<Arc<websocket::ServerOptions>>,
@@ -94,6 +94,8 @@ impl fmt::Display for Stage {
 pub struct Received<'a> {
     /// Bytes for the application, a piece of its stream: no boundary in it means anything. May be empty.
     pub data: &'a mut [u8],
+    /// How many bytes of the input lie before `data`, where it lies in the input: without TLS.
+    pub offset: usize,
     /// The last handshake ended in this call: [`Stack::take_facts`] has news, and sending is allowed.
     pub opened: bool,
     /// The peer ended its direction (WebSocket close frame, or TLS close_notify), or broke a rule: no data will
@@ -146,8 +148,8 @@ impl Stack {
     /// Takes bytes from the socket. All of `input` is consumed; what a layer cannot use yet it keeps, bounded.
     ///
     /// The data returned lies in `input` or, with TLS, in `scratch`, which is cleared first; a worker lends the same
-    /// one to all its connections. Without TLS, data of a connection that was open before stand at the front of
-    /// `input`: WebSocket frames are unmasked and compacted in place. Answers of the layers (pong, echo of a close,
+    /// one to all its connections. WebSocket frames are unmasked and compacted in
+    /// place. Answers of the layers (pong, echo of a close,
     /// HTTP response) are appended to `plain`.
     ///
     /// # Errors
@@ -186,6 +188,7 @@ impl Stack {
         }
         let mut received = Received::default();
         let used = self.feed_outer_handshake(input, plain)?;
+        received.offset = used;
         let mut bytes = input.get_mut(used..).unwrap_or_default();
         if let Some(tls) = &mut self.tls {
             scratch.clear();
@@ -199,6 +202,7 @@ impl Stack {
         }
         if self.stage == Stage::Http {
             let used = self.feed_http(bytes, plain)?;
+            received.offset += used;
             bytes = bytes.get_mut(used..).unwrap_or_default();
         }
         if self.stage < Stage::Open {
@@ -223,11 +227,8 @@ impl Stack {
         let Some(websocket) = &mut self.websocket else { return };
         let bytes = std::mem::take(&mut received.data);
         let streamed = websocket.read_stream(bytes, plain);
-        let length = streamed.data.len();
-        if streamed.data.start > 0 {
-            bytes.copy_within(streamed.data, 0);
-        }
-        received.data = bytes.get_mut(..length).unwrap_or_default();
+        received.offset += streamed.data.start;
+        received.data = bytes.get_mut(streamed.data).unwrap_or_default();
         match streamed.end {
             None => {}
             Some(End::Close(_)) => received.ended = true,

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use mqway_engine::{Config, ConnId, Core, Dial, Engine, Io, Origin, Why};
 use mqway_transport::facts::Facts;
-use mqway_transport::url::Scheme;
 use mqway_transport::websocket::CloseCode;
 use mqway_transport::{ErrorKind, Stage, Url};
 
@@ -31,7 +30,6 @@ pub fn run(url: &Url, dial: Dial, plan: Plan, report: &Report) -> Result<(), Fai
     let config = Config { workers: 1, ..Config::default() };
     let engine = Engine::start(config, Vec::new(), |_| Pinger {
         plan: plan.take(),
-        scheme: url.scheme,
         exchange: None,
         time_limit,
         news: news.clone(),
@@ -123,7 +121,6 @@ fn at_server(url: &Url, failure: &Failure) -> Failure {
 /// The core of the one worker.
 struct Pinger {
     plan: Option<Plan>,
-    scheme: Scheme,
     exchange: Option<Exchange>,
     time_limit: Duration,
     news: Sender<(Instant, Result<News, Failure>)>,
@@ -172,7 +169,7 @@ impl Core for Pinger {
     fn closed(&mut self, _: &mut Io<Dial>, _: ConnId, why: &Why) {
         match &self.exchange {
             Some(_) => self.lost(&why.to_string()),
-            None => self.tell(Err(unopened(why, self.scheme))),
+            None => self.tell(Err(unopened(why))),
         }
     }
 
@@ -205,13 +202,9 @@ impl Pinger {
 }
 
 /// Why a connection never opened.
-fn unopened(why: &Why, scheme: Scheme) -> Failure {
+fn unopened(why: &Why) -> Failure {
     let status = match why {
-        Why::Resolve(_) | Why::Connect(_) | Why::Done => Status::Network,
-        // TCP was there, so that it broke in the first handshake that followed.
-        Why::Socket(_) if scheme.is_tls() => Status::Tls,
-        Why::Socket(_) if scheme.is_websocket() => Status::WebSocket,
-        Why::Socket(_) => Status::Network,
+        Why::Resolve(_) | Why::Connect(_) | Why::Socket(_) | Why::Done => Status::Network,
         Why::TimedOut(_) => Status::TimedOut,
         Why::Limit(_) => Status::Other,
         Why::Transport(error) => match (error.kind(), error.stage()) {
@@ -223,10 +216,5 @@ fn unopened(why: &Why, scheme: Scheme) -> Failure {
             _ => Status::Network,
         },
     };
-    let during = match (why, status) {
-        (Why::Socket(_), Status::Tls) => " (during the TLS handshake)",
-        (Why::Socket(_), Status::WebSocket) => " (during the WebSocket handshake)",
-        _ => "",
-    };
-    Failure::new(status, format_args!("{why}{during}"))
+    Failure::new(status, why)
 }
