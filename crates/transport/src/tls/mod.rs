@@ -4,6 +4,23 @@
 //! [`ServerOptions`](crate::ServerOptions) and [`ClientOptions`](crate::ClientOptions) take. Files and the system's
 //! certificate store are for the caller to read. What cannot be built is explained by a [`SetupError`]: which file,
 //! what is wrong with it, how to mend it.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use mqway_transport::tls::{ClientAuth, Identity, Pem, ServerSetup};
+//!
+//! let (chain, key, ca) = (std::fs::read("server.pem")?, std::fs::read("server.key")?, std::fs::read("ca.pem")?);
+//! let identity = Identity {
+//!     chain: Pem { name: "server.pem", bytes: &chain },
+//!     key: Pem { name: "server.key", bytes: &key },
+//! };
+//! let mut setup = ServerSetup::new(identity);
+//! setup.client_auth = ClientAuth::Required { ca: vec![Pem { name: "ca.pem", bytes: &ca }], crls: Vec::new() };
+//! let config = setup.build()?; // for ServerOptions::tls
+//! # let _ = config;
+//! # Ok(())
+//! # }
+//! ```
 
 use std::fmt;
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mqway_transport::facts::Facts;
-use mqway_transport::tls::{ClientAuth, ClientSetup, Identity, Pem, ServerSetup, server_name};
+use mqway_transport::tls::{ClientSetup, Identity, Pem, ServerSetup, server_name};
 use mqway_transport::tunnel::{Proxy, ProxyKind, Tunnel};
 use mqway_transport::{ClientOptions, Error, ServerOptions, Stack, Stage, websocket};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -111,7 +111,7 @@ pub fn exchange(client: &mut Side, server: &mut Side, between: &mut Between, siz
         let to_server = std::mem::take(&mut client.wire);
         let mut to_client = Vec::new();
         let to_server = between.pass(to_server, &mut to_client);
-        to_client.extend(between.pass_back(std::mem::take(&mut server.wire)));
+        to_client.append(&mut server.wire);
         if to_server.is_empty() && to_client.is_empty() {
             return;
         }
@@ -163,10 +163,6 @@ impl Between {
             through.splice(0..0, self.preface.drain(..));
         }
         through
-    }
-
-    fn pass_back(&mut self, bytes: Vec<u8>) -> Vec<u8> {
-        bytes
     }
 }
 
@@ -299,5 +295,3 @@ pub fn with_websocket(server: &mut ServerOptions, client: &mut ClientOptions) {
     client.websocket = Some(Arc::new(options));
     server.websocket = Some(Arc::new(websocket::ServerOptions::default()));
 }
-
-pub const NO_CLIENT_AUTH: ClientAuth<'static> = ClientAuth::None;
