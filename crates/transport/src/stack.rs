@@ -94,7 +94,7 @@ impl fmt::Display for Stage {
 pub struct Received<'a> {
     /// Bytes for the application, a piece of its stream: no boundary in it means anything. May be empty.
     pub data: &'a mut [u8],
-    /// How many bytes of the input lie before `data`, where it lies in the input: without TLS.
+    /// How many bytes of the input lie before `data`. Without TLS only: with it, `data` isn't in the input.
     pub offset: usize,
     /// The last handshake ended in this call: [`Stack::take_facts`] has news, and sending is allowed.
     pub opened: bool,
@@ -148,9 +148,8 @@ impl Stack {
     /// Takes bytes from the socket. All of `input` is consumed; what a layer cannot use yet it keeps, bounded.
     ///
     /// The data returned lies in `input` or, with TLS, in `scratch`, which is cleared first; a worker lends the same
-    /// one to all its connections. WebSocket frames are unmasked and compacted in
-    /// place. Answers of the layers (pong, echo of a close,
-    /// HTTP response) are appended to `plain`.
+    /// one to all its connections. WebSocket frames are unmasked and compacted in place. Answers of the layers (pong,
+    /// echo of a close, HTTP response) are appended to `plain`.
     ///
     /// # Errors
     /// The connection cannot go on. `plain` may hold last words (an HTTP error, a close frame), and TLS an alert:
