@@ -107,11 +107,11 @@ fn cases<'a>(authority: &'a Authority, signed: &'a Signed) -> Vec<Case<'a>> {
         case("PROXY protocol, half", 700, fed(&proxied, b"PROXY TCP4 192.0.".to_vec())),
         case("ws, nothing received", 700, fed(&ws_server, Vec::new())),
         case("ws, a little of the request", 1_000, fed(&ws_server, request)),
-        case("ws, 16 KB of the request", 36_000, fed(&ws_server, long_request)),
+        case("ws, 16 KB of the request", 25_000, fed(&ws_server, long_request)),
         case("tls, nothing received", 600, fed(&tls_server, Vec::new())),
-        case("tls, half a ClientHello", 12_000, fed(&tls_server, hello[..hello.len() / 2].to_vec())),
+        case("tls, half a ClientHello", 8_000, fed(&tls_server, hello[..hello.len() / 2].to_vec())),
         case("tls, waiting for the client's Finished", 16_000, fed(&tls_server, hello)),
-        case("tls, 64 KB of a ClientHello", 160_000, fed(&tls_server, endless)),
+        case("tls, 64 KB of a ClientHello", 100_000, fed(&tls_server, endless)),
     ]
 }
 

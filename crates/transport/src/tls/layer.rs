@@ -58,8 +58,11 @@ impl Layer {
                 }
             }
         }
-        // Lets rustls shrink its record buffer: it does so only on a read.
-        let _ = self.connection.read_tls(&mut NothingYet);
+        if !self.connection.is_handshaking() {
+            // Lets rustls shrink its record buffer, which it does on a read only. If a part of a message is in it, as
+            // in a handshake that somebody has left lying, it would grow instead.
+            let _ = self.connection.read_tls(&mut NothingYet);
+        }
         progress.opened = was_handshaking && !self.connection.is_handshaking();
         progress
     }
