@@ -233,7 +233,7 @@ impl Stack {
             Some(End::Close(_)) => received.ended = true,
             Some(End::Violation(violation)) => {
                 let peer = self.peer();
-                let message = format!("WebSocket: {violation} (from the {peer})");
+                let message = format!("WebSocket: the {peer} broke a rule: {violation}");
                 received.failed = Some(self.error(Blame::Peer, ErrorKind::WebSocket, message));
             }
         }
@@ -338,11 +338,17 @@ impl Stack {
             wire.append(plain);
             return Ok(());
         };
-        tls.seal(plain, wire).map_err(|error| {
-            let error = self.tls_error(&error);
-            self.stop();
-            error
-        })
+        let sealed = tls.seal(plain, wire);
+        match sealed {
+            // The connection has ended already, and whoever had to know was told why.
+            Err(_) if self.stage == Stage::Closed => Ok(()),
+            Err(error) => {
+                let error = self.tls_error(&error);
+                self.stop();
+                Err(error)
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Open, without any layer: socket bytes are MQTT bytes in both directions, and a shell may bypass the stack.

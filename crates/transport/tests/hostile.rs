@@ -132,3 +132,23 @@ fn a_flood_of_tls_records_that_say_nothing_ends() {
     side.receive(&flood);
     assert!(side.error().starts_with("TLS: "), "{}", side.error());
 }
+
+#[test]
+fn what_breaks_tls_is_told_once_and_leaves_nothing_to_write() {
+    let (server, client) = &options().wss;
+    let (mut server, mut client) = (Side::server(server), Side::client(client));
+    exchange(&mut client, &mut server, &mut Between::nothing(), &[usize::MAX]);
+    // A ping that is answered and a record that is damaged, in one go: the pong can't be encrypted any more.
+    client.plain.extend(b"\x89\x80\0\0\0\0");
+    client.flush();
+    client.wire.extend([0x17, 3, 3, 0, 20]);
+    client.wire.extend([0; 20]);
+    let mut input = std::mem::take(&mut client.wire);
+    let error = server.stack.receive(&mut input, &mut Vec::new(), &mut server.plain).unwrap_err();
+    assert_eq!(error.to_string(), "TLS: a record from the client was damaged on the way");
+    assert!(!server.plain.is_empty());
+    server.stack.seal(&mut server.plain, &mut server.wire).unwrap();
+    assert!(server.plain.is_empty() && !server.wire.is_empty());
+    exchange(&mut client, &mut server, &mut Between::nothing(), &[usize::MAX]);
+    assert_eq!(client.error(), "TLS: the server gave up (BadRecordMac)");
+}

@@ -278,6 +278,6 @@ fn data_before_a_violation_are_delivered() {
     exchange(&mut client, &mut server, &mut between, &[5000]);
     assert_eq!(server.data, b"good");
     assert!(server.ended);
-    assert_eq!(server.error(), "WebSocket: a client sent an unmasked frame (from the client)");
+    assert_eq!(server.error(), "WebSocket: the client broke a rule: a client sent an unmasked frame");
     assert!(client.ended, "the close frame came through");
 }

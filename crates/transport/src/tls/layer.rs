@@ -84,9 +84,14 @@ impl Layer {
         result.map(|state| state.peer_has_closed())
     }
 
-    /// Encrypts and empties `plain`, once the handshake is over, and appends everything TLS wants to say to `wire`.
+    /// Encrypts `plain`, once the handshake is over, and appends everything TLS wants to say to `wire`. `plain` is
+    /// empty then, also after an error: what cannot be encrypted now never can.
     pub(crate) fn seal(&mut self, plain: &mut Vec<u8>, wire: &mut Vec<u8>) -> Result<(), rustls::Error> {
-        let sealed = if self.connection.is_handshaking() { Ok(()) } else { self.encrypt(plain, wire) };
+        let mut sealed = Ok(());
+        if !self.connection.is_handshaking() {
+            sealed = self.encrypt(plain, wire);
+            plain.clear();
+        }
         if self.closing {
             self.closing = false;
             self.connection.send_close_notify();
@@ -96,10 +101,9 @@ impl Layer {
     }
 
     /// rustls takes its limit of 64 KiB at a time, so that no more than that is ever buffered twice.
-    fn encrypt(&mut self, plain: &mut Vec<u8>, wire: &mut Vec<u8>) -> Result<(), rustls::Error> {
+    fn encrypt(&mut self, mut rest: &[u8], wire: &mut Vec<u8>) -> Result<(), rustls::Error> {
         // What waits in front, such as an alert or a ticket, would count towards the limit.
         self.flush(wire);
-        let mut rest = &plain[..];
         while !rest.is_empty() {
             let taken = io::Write::write(&mut self.connection.writer(), rest)
                 .map_err(|error| rustls::Error::General(error.to_string()))?;
@@ -108,7 +112,6 @@ impl Layer {
                 return Err(rustls::Error::EncryptError);
             }
         }
-        plain.clear();
         Ok(())
     }
 
