@@ -33,6 +33,9 @@ impl ReadBuffer {
     }
 }
 
+/// The capacity of a new buffer. Smaller ones, which did not come from a pool, are not kept.
+const SMALLEST_KEPT: usize = 4 * 1024;
+
 /// Buffers that nobody uses at the moment. An idle connection owns none.
 pub(crate) struct Pool {
     free: Vec<Vec<u8>>,
@@ -55,17 +58,20 @@ impl Pool {
         if place.capacity() > 0 {
             return;
         }
-        if let Some(buffer) = self.free.pop() {
-            self.held -= buffer.capacity();
-            *place = buffer;
-        }
+        *place = match self.free.pop() {
+            Some(buffer) => {
+                self.held -= buffer.capacity();
+                buffer
+            }
+            None => Vec::with_capacity(SMALLEST_KEPT),
+        };
     }
 
     /// Takes back the buffer of `place`, which then owns no memory.
     pub fn take_back(&mut self, place: &mut Vec<u8>) {
         let mut buffer = std::mem::take(place);
         let size = buffer.capacity();
-        if size == 0 || size > LARGEST_KEPT || self.held + size > POOL_BYTES {
+        if !(SMALLEST_KEPT..=LARGEST_KEPT).contains(&size) || self.held + size > POOL_BYTES {
             return;
         }
         buffer.clear();
@@ -88,16 +94,18 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_lends_what_it_got_back_but_keeps_nothing_large() {
+    fn a_pool_lends_what_it_got_back_but_keeps_nothing_large_or_small() {
         let mut pool = Pool::new();
-        let mut small = Vec::with_capacity(100);
-        small.push(1);
-        pool.take_back(&mut small);
-        assert_eq!(small.capacity(), 0);
-        pool.lend(&mut small);
-        assert!(small.is_empty() && small.capacity() == 100);
-        let mut large = Vec::with_capacity(LARGEST_KEPT + 1);
-        pool.take_back(&mut large);
-        assert!(pool.free.is_empty());
+        let mut buffer = Vec::with_capacity(5_000);
+        buffer.push(1);
+        pool.take_back(&mut buffer);
+        assert_eq!(buffer.capacity(), 0);
+        pool.lend(&mut buffer);
+        assert!(buffer.is_empty() && buffer.capacity() == 5_000);
+        for size in [0, 100, LARGEST_KEPT + 1] {
+            let mut other = Vec::with_capacity(size);
+            pool.take_back(&mut other);
+            assert!(pool.free.is_empty() && other.capacity() == 0);
+        }
     }
 }

@@ -23,6 +23,9 @@ use crate::{ConnId, Core, Counters, Io, ListenerId, Origin, Why};
 /// How often in one tick the core may answer to what its own answers brought about, before others get their turn.
 const MOST_ROUNDS: usize = 16;
 
+/// Unused bytes up to this get memory of their own, rather than a buffer of the pool.
+const SMALL: usize = 1024;
+
 /// What a shell does for the driver.
 pub(crate) trait Shell<M> {
     /// Writes to the connection's socket, without blocking.
@@ -38,11 +41,13 @@ pub(crate) struct Driver<C: Core> {
     pub io: Io<C::Mail>,
     /// Where TLS decrypts to.
     scratch: Vec<u8>,
+    /// The program ends: nobody is let in any more.
+    stopping: bool,
 }
 
 impl<C: Core> Driver<C> {
     pub fn new(core: C, worker: usize, shared: Arc<Shared<C::Mail>>) -> Driver<C> {
-        Driver { core, io: Io::new(worker, shared), scratch: Vec::new() }
+        Driver { core, io: Io::new(worker, shared), scratch: Vec::new(), stopping: false }
     }
 
     /// A listener accepted a connection, which the shared admission has let in.
@@ -52,6 +57,10 @@ impl<C: Core> Driver<C> {
         options: &Arc<ServerOptions>,
         peer: Option<SocketAddr>,
     ) -> Option<ConnId> {
+        if self.stopping {
+            self.io.shared.admission.leave();
+            return None;
+        }
         let mut conn = Conn::new(Origin::Accepted(listener), Phase::Handshaking, peer);
         // Behind a load balancer or a forwarder the socket's address is not the client's.
         let direct = !options.proxy_protocol && options.trusted_forwarders.is_empty();
@@ -176,6 +185,20 @@ impl<C: Core> Driver<C> {
         self.tell_closed(id, phase, origin, why);
     }
 
+    /// The program ends. The core ends the connections that it knows; those that still shake hands, or have just
+    /// come from another worker's listener, must not keep it waiting, nor get in.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+        let handshaking =
+            |conn: &Conn| conn.phase == Phase::Handshaking && matches!(conn.origin, Origin::Accepted(_));
+        let ids: Vec<_> =
+            self.io.table.each().filter(|(_, conn)| handshaking(conn)).map(|(id, _)| id).collect();
+        for id in ids {
+            self.io.remove(id);
+        }
+        self.core.stop(&mut self.io);
+    }
+
     /// Tells the core of moments that have come; returns the shell's own.
     pub fn expire(&mut self, now: Duration, shell_due: &mut Vec<ShellDue>) {
         self.io.now = now;
@@ -289,7 +312,10 @@ impl<C: Core> Driver<C> {
             && let Some(conn) = self.io.table.find(id)
             && conn.phase != Phase::Closing
         {
-            self.io.pool.lend(&mut conn.unread);
+            // Mostly the start of one packet: worth no more memory than it has bytes.
+            if left.len() > SMALL {
+                self.io.pool.lend(&mut conn.unread);
+            }
             conn.unread.extend_from_slice(left);
         }
         self.bound_unread(id, used);
@@ -470,7 +496,8 @@ impl<C: Core> Driver<C> {
     /// client says why and closes, while the client is still sending. So what can be read is read first.
     fn write_failed(&mut self, id: ConnId, error: std_io::Error) {
         let Some(conn) = self.io.table.find(id) else { return };
-        let still_readable = conn.wants_input() && error.kind() == std_io::ErrorKind::BrokenPipe;
+        let gone = matches!(error.kind(), std_io::ErrorKind::BrokenPipe | std_io::ErrorKind::ConnectionReset);
+        let still_readable = conn.wants_input() && gone;
         if !still_readable {
             return self.socket_failed(id, Why::Socket(error));
         }
@@ -536,7 +563,9 @@ impl<C: Core> Driver<C> {
         if !matches!(conn.phase, Phase::Finishing | Phase::Closing) || conn.queued() > 0 || conn.flags.dirty {
             return;
         }
-        let awaits = conn.stack.as_ref().is_some_and(|stack| stack.awaits_peer_close());
+        // Inside a packet that was broken off no close frame can be sent, and so none will come back.
+        let awaits =
+            conn.stack.as_ref().is_some_and(|stack| stack.awaits_peer_close() && !stack.is_inside_packet());
         if awaits && !conn.flags.peer_ended && !conn.flags.failed {
             return;
         }

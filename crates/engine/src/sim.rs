@@ -181,7 +181,7 @@ impl<C: Core> Sim<C> {
     /// Tells all cores to end their connections.
     pub fn stop(&mut self) {
         for driver in &mut self.workers {
-            driver.core.stop(&mut driver.io);
+            driver.stop();
         }
     }
 

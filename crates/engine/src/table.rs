@@ -60,6 +60,13 @@ impl Table {
         if place.generation == id.generation { place.conn.as_ref() } else { None }
     }
 
+    /// All connections there are.
+    pub fn each(&self) -> impl Iterator<Item = (ConnId, &Conn)> {
+        self.slots.iter().enumerate().filter_map(|(slot, place)| {
+            Some((ConnId { slot: slot as u32, generation: place.generation }, place.conn.as_ref()?))
+        })
+    }
+
     /// How many connections there are.
     pub fn len(&self) -> usize {
         self.live

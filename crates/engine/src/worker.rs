@@ -374,7 +374,7 @@ impl<C: Core> Worker<C> {
             let _ = listening.deregister(self.sockets.poll.registry());
         }
         self.stop_at = Some(self.driver.io.now + grace);
-        self.driver.core.stop(&mut self.driver.io);
+        self.driver.stop();
     }
 }
 
