@@ -42,11 +42,12 @@ impl<O: Observer> ProxyCore<O> {
 
     fn begin_dial(&mut self, io: &mut Io<Mail>, key: Key, connect: &Connect<'_>) {
         Counters::count(&self.context.counters.connects);
+        let upstreams = self.context.upstreams.clone();
         let others = self.order(io, connect.client_id);
         let packet =
             connect.properties.maximum_packet_size().map_or(LARGEST_PACKET, |size| size.get() as usize);
         let client = ClientTerms { version: connect.version, packet };
-        let candidates = Candidates { current: 0, others, client };
+        let candidates = Candidates { upstreams, current: 0, others, client };
         self.dial_next(io, key, Box::new(candidates), "no upstream is configured");
     }
 
@@ -71,13 +72,13 @@ impl<O: Observer> ProxyCore<O> {
             return self.end(io, key, CloseCode::TRY_AGAIN_LATER, "no upstream can be reached");
         };
         candidates.current = next;
-        link.phase = Phase::Dialling(candidates);
-        let upstream = self.context.upstreams.upstream(next);
+        let upstream = candidates.upstreams.upstream(next);
         let dial = Dial {
             target: upstream.target.clone(),
             options: upstream.options.clone(),
             time_limit: self.context.limits.dial_time,
         };
+        link.phase = Phase::Dialling(candidates);
         let conn = io.dial(key.0, dial);
         self.links.set_upstream(key, Some(conn));
     }
@@ -86,7 +87,7 @@ impl<O: Observer> ProxyCore<O> {
     pub(crate) fn dial_failed(&mut self, io: &mut Io<Mail>, key: Key, why: &Why) {
         let Some(link) = self.links.find(key) else { return };
         let Phase::Dialling(candidates) = std::mem::replace(&mut link.phase, Phase::Fresh) else { return };
-        let upstreams = self.context.upstreams.clone();
+        let upstreams = &candidates.upstreams;
         upstreams.failed(candidates.current, io.now());
         Counters::count(&self.context.counters.upstream_failures);
         let error = format!("{}: {why}", upstreams.upstream(candidates.current).name);

@@ -159,12 +159,34 @@ impl<O: Observer> ProxyCore<O> {
         let Some(link) = self.links.find(key) else { return };
         let client = link.client;
         if let Phase::Dialling(candidates) = std::mem::replace(&mut link.phase, Phase::Connecting) {
-            self.context.upstreams.reached(candidates.current);
+            candidates.upstreams.reached(candidates.current);
         }
         Counters::count(&self.context.counters.upstream_connects);
         self.set_deadline(io, key, self.context.limits.connack_time);
         // CONNECT lies unread and is shown again now.
         io.resume(client);
+    }
+
+    /// Passes on the packets in `bytes`, and does what follows from them. Returns how many bytes are done with.
+    fn pass(&mut self, io: &mut Io<Mail>, key: Key, side: Side, bytes: &[u8]) -> usize {
+        let mut used = 0;
+        loop {
+            let Some(link) = self.links.find(key) else { return bytes.len() };
+            let (passed, then) = link.pass(io, side.direction(), &bytes[used..], &mut self.context);
+            used += passed;
+            if matches!(link.phase, Phase::Connecting) && side == Side::Client && used < bytes.len() {
+                let client = link.client;
+                self.wait(io, client, &bytes[used..]);
+            }
+            // What stands right behind CONNACK is as good as what comes later.
+            let goes_on = matches!(then, Then::Accepted);
+            if !matches!(then, Then::Go) {
+                self.act(io, key, side, then);
+            }
+            if !goes_on {
+                return used;
+            }
+        }
     }
 
     fn act(&mut self, io: &mut Io<Mail>, key: Key, side: Side, then: Then) {
@@ -199,7 +221,7 @@ impl<O: Observer> ProxyCore<O> {
     /// The client is done. The upstream is told by the end of the connection, and may still say what it has to.
     fn leave(&mut self, io: &mut Io<Mail>, key: Key) {
         let Some(link) = self.links.find(key) else { return };
-        link.phase = Phase::Leaving;
+        link.phase = Phase::Leaving { before_connack: link.awaits_connack() };
         link.deadline = Duration::MAX;
         if let Some(upstream) = link.upstream {
             io.finish(upstream, CloseCode::NORMAL);
@@ -236,7 +258,7 @@ impl<O: Observer> ProxyCore<O> {
         let (client, between) = (link.client, link.to_client.passing == 0);
         match (&link.phase, link.version()) {
             // [MQTT-3.14.0-1]: no DISCONNECT before CONNACK.
-            (Phase::Open | Phase::Leaving, Some(version)) if between => {
+            (Phase::Open | Phase::Leaving { .. }, Some(version)) if between => {
                 let packet = farewell(version, reason);
                 if !packet.is_empty() {
                     io.send(client, &packet);
@@ -271,7 +293,7 @@ impl<O: Observer> ProxyCore<O> {
         let Some(link) = self.links.find(key) else { return };
         match link.phase {
             Phase::Dialling(_) => self.dial_failed(io, key, why),
-            Phase::Leaving => self.end(io, key, CloseCode::NORMAL, "the client has left"),
+            Phase::Leaving { .. } => self.end(io, key, CloseCode::NORMAL, "the client has left"),
             Phase::Fresh | Phase::Connecting | Phase::Open => {
                 Counters::count(&self.context.counters.upstream_ends);
                 let peer = Peer(io.peer(link.client));
@@ -303,18 +325,11 @@ impl<O: Observer> Core for ProxyCore<O> {
                 self.wait(io, conn, bytes);
                 0
             }
-            (Phase::Leaving, Side::Client) | (Phase::Fresh | Phase::Dialling(_), Side::Upstream) => {
+            (Phase::Leaving { .. }, Side::Client) | (Phase::Fresh | Phase::Dialling(_), Side::Upstream) => {
                 bytes.len()
             }
-            (Phase::Connecting | Phase::Open, _) | (Phase::Leaving, Side::Upstream) => {
-                let (used, then) = link.pass(io, side.direction(), bytes, &mut self.context);
-                if matches!(link.phase, Phase::Connecting) && side == Side::Client && used < bytes.len() {
-                    self.wait(io, conn, &bytes[used..]);
-                }
-                if !matches!(then, Then::Go) {
-                    self.act(io, key, side, then);
-                }
-                used
+            (Phase::Connecting | Phase::Open, _) | (Phase::Leaving { .. }, Side::Upstream) => {
+                self.pass(io, key, side, bytes)
             }
         }
     }
@@ -326,12 +341,15 @@ impl<O: Observer> Core for ProxyCore<O> {
                 self.end(io, key, CloseCode::NORMAL, "the client sent no CONNECT")
             }
             // What it sent before still waits; this is told again once that was shown.
-            (Side::Client, Phase::Dialling(_) | Phase::Connecting) | (Side::Client, Phase::Leaving) => {}
+            (Side::Client, Phase::Dialling(_) | Phase::Connecting)
+            | (Side::Client, Phase::Leaving { .. }) => {}
             (Side::Client, Phase::Open) => {
                 Counters::count(&self.context.counters.client_ends);
                 self.leave(io, key);
             }
-            (Side::Upstream, Phase::Leaving) => self.end(io, key, CloseCode::NORMAL, "the client has left"),
+            (Side::Upstream, Phase::Leaving { .. }) => {
+                self.end(io, key, CloseCode::NORMAL, "the client has left")
+            }
             (Side::Upstream, _) => {
                 Counters::count(&self.context.counters.upstream_ends);
                 self.end(io, key, CloseCode::NORMAL, "the upstream closed");
@@ -380,7 +398,7 @@ impl<O: Observer> Core for ProxyCore<O> {
                 self.refuse_waiting(io, key, ReasonCode::ServerUnavailable);
                 self.end(io, key, CloseCode::TRY_AGAIN_LATER, "no CONNACK in time");
             }
-            Phase::Dialling(_) | Phase::Open | Phase::Leaving => {}
+            Phase::Dialling(_) | Phase::Open | Phase::Leaving { .. } => {}
         }
     }
 

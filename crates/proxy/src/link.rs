@@ -1,11 +1,13 @@
 //! One client and its upstream.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mqway_codec::{Decoder, Version};
 use mqway_engine::ConnId;
 
+use crate::upstreams::Upstreams;
 use crate::{Direction, LARGEST_PACKET, LinkId};
 
 /// The largest CONNECT: every field of it as long as the specification allows, properties apart.
@@ -29,7 +31,6 @@ impl Side {
 }
 
 /// How far a link is.
-#[derive(Debug)]
 pub(crate) enum Phase {
     /// The client's CONNECT has not come.
     Fresh,
@@ -40,12 +41,16 @@ pub(crate) enum Phase {
     /// Packets flow both ways.
     Open,
     /// The client is done, and the upstream was told. What still comes from it goes to the client.
-    Leaving,
+    Leaving {
+        /// The client did not wait for CONNACK, which may still come.
+        before_connack: bool,
+    },
 }
 
 /// The upstreams that a client may go to.
-#[derive(Debug)]
 pub(crate) struct Candidates {
+    /// The list that the numbers below refer to: a reload may have brought another one meanwhile.
+    pub upstreams: Arc<Upstreams>,
     /// Being dialled.
     pub current: usize,
     /// To be tried after it, in order.
@@ -98,6 +103,11 @@ impl Link {
     /// The version that the client speaks, once its CONNECT was passed on.
     pub fn version(&self) -> Option<Version> {
         self.to_client.decoder.version()
+    }
+
+    /// Whether the upstream may still answer CONNECT.
+    pub fn awaits_connack(&self) -> bool {
+        matches!(self.phase, Phase::Connecting | Phase::Leaving { before_connack: true })
     }
 
     /// The connection at one side.

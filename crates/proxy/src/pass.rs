@@ -92,7 +92,7 @@ impl Link {
         context: &mut Context<O>,
     ) -> Result<bool, Then> {
         let rest = &bytes[run.at..];
-        let connecting = matches!(self.phase, Phase::Connecting);
+        let connecting = self.awaits_connack();
         if connecting && direction == Direction::ToClient && self.version() == Some(Version::V5) {
             // A server that does not know 5.0 refuses in the words of 3.1.1.
             if let Some(refusal @ [0x20, 2, ..]) = rest.get(..4)
@@ -165,7 +165,7 @@ impl Link {
         context: &mut Context<O>,
     ) -> Result<bool, Then> {
         let rest = &bytes[run.at..];
-        if !matches!(self.phase, Phase::Open | Phase::Leaving) {
+        if self.awaits_connack() {
             return Ok(false);
         }
         let decoder = self.decoder(direction);
@@ -197,7 +197,7 @@ impl Link {
 
     /// What to do with a packet that may concern the link.
     fn step(&mut self, direction: Direction, packet: &Packet<'_>) -> Step {
-        let connecting = matches!(self.phase, Phase::Connecting);
+        let connecting = self.awaits_connack();
         match (direction, packet) {
             (Direction::ToUpstream, Packet::Connect(connect)) => {
                 self.begin_session(connect);
@@ -210,9 +210,14 @@ impl Link {
             (Direction::ToUpstream, Packet::Subscribe(_) | Packet::Unsubscribe(_) | Packet::Pingreq) => {
                 Step::Pass
             }
-            (Direction::ToClient, Packet::Connack(connack)) if connecting => {
-                Step::PassAnd(if connack.reason.is_error() { Then::Refused } else { Then::Accepted })
-            }
+            (Direction::ToClient, Packet::Connack(connack)) if connecting => match &mut self.phase {
+                _ if connack.reason.is_error() => Step::PassAnd(Then::Refused),
+                Phase::Leaving { before_connack } => {
+                    *before_connack = false;
+                    Step::Pass
+                }
+                _ => Step::PassAnd(Then::Accepted),
+            },
             (Direction::ToClient, Packet::Auth(_)) => Step::Pass,
             // [MQTT-3.2.0-1]: nothing else comes before CONNACK.
             (Direction::ToClient, _) if connecting => Step::Refuse,
