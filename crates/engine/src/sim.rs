@@ -157,6 +157,13 @@ impl<C: Core> Sim<C> {
         self.net.links[remote.0].remote_ended = true;
     }
 
+    /// Closes the far end as a program does that has not read everything: what it sent before still arrives, and
+    /// whatever is written to it is answered by a reset.
+    pub fn close_unread(&mut self, remote: Remote) {
+        self.net.links[remote.0].refuses = true;
+        self.end(remote);
+    }
+
     /// Whether the core's side has said that it will send no more, and all of it has arrived.
     pub fn is_ended(&self, remote: Remote) -> bool {
         self.net.links[remote.0].is_ended()

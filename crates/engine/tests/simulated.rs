@@ -124,6 +124,19 @@ fn a_handshake_that_does_not_end_is_ended() {
 }
 
 #[test]
+fn handshakes_do_not_delay_a_stop_and_nobody_gets_in_after_it() {
+    let options = ServerOptions { proxy_protocol: true, ..ServerOptions::default() };
+    let mut sim = Sim::new(3, 1, Limits::default(), vec![options], |_| Echo::quiet());
+    let half = sim.connect(0, None).unwrap();
+    sim.write(half, b"PROXY UNKNOWN");
+    sim.run(SECOND);
+    sim.stop();
+    sim.run(Duration::from_millis(10));
+    assert_eq!(sim.connections(), 0);
+    assert!(sim.connect(0, None).is_none());
+}
+
+#[test]
 fn a_target_is_named_as_it_was_given() {
     assert_eq!(Target::Tcp { host: "::1".into(), port: 1883 }.to_string(), "[::1]:1883");
 }

@@ -9,9 +9,9 @@ use mqway_codec::{
 };
 use mqway_engine::sim::{Remote, Sim};
 use mqway_engine::{Limits as EngineLimits, Target};
-use mqway_transport::ServerOptions;
+use mqway_transport::{ClientOptions, ServerOptions, websocket};
 
-use crate::core::ProxyCore;
+use crate::core::{Mail, ProxyCore};
 use crate::upstreams::Upstreams;
 use crate::{Counters, Direction, LARGEST_PACKET, Limits, Upstream};
 
@@ -28,7 +28,7 @@ fn target(port: u16) -> Target {
 
 impl Rig {
     fn new(seed: u64, upstreams: u16, limits: Limits) -> Rig {
-        Rig::with_engine(seed, upstreams, limits, EngineLimits::default())
+        Rig::with_engine(seed, upstreams, limits, EngineLimits::default(), ServerOptions::default())
     }
 
     /// One whose time limits are short, so that little simulated time passes until all is over.
@@ -37,14 +37,20 @@ impl Rig {
         let limits =
             Limits { connect_time: short, dial_time: short, connack_time: short, ..Limits::default() };
         let engine = EngineLimits { close_time: short, ..EngineLimits::default() };
-        Rig::with_engine(seed, 1, limits, engine)
+        Rig::with_engine(seed, 1, limits, engine, ServerOptions::default())
     }
 
-    fn with_engine(seed: u64, upstreams: u16, limits: Limits, engine: EngineLimits) -> Rig {
+    fn with_engine(
+        seed: u64,
+        upstreams: u16,
+        limits: Limits,
+        engine: EngineLimits,
+        listener: ServerOptions,
+    ) -> Rig {
         let counters = Arc::new(Counters::default());
         let list = (1..=upstreams).map(|port| Upstream::tcp("upstream", port)).collect();
         let shared = Arc::new(Upstreams::new(list));
-        let mut sim = Sim::new(seed, 2, engine, vec![ServerOptions::default()], |_| {
+        let mut sim = Sim::new(seed, 2, engine, vec![listener], |_| {
             ProxyCore::new(limits.clone(), shared.clone(), counters.clone(), ())
         });
         for port in 1..=upstreams {
@@ -167,6 +173,92 @@ fn what_a_client_sends_before_connack_waits_for_it() {
     assert_eq!(rig.read(upstream), connect(Version::V3_1_1, "c"));
     rig.sim.write(upstream, &connack(Version::V3_1_1));
     assert_eq!(rig.read(upstream), early);
+}
+
+#[test]
+fn what_a_server_sends_right_behind_connack_is_not_held_back() {
+    for seed in 0..20 {
+        let mut rig = Rig::one(seed);
+        let client = rig.client();
+        rig.sim.write(client, &connect(Version::V5, "c"));
+        let upstream = rig.dialled(1);
+        let both = [connack(Version::V5), publish(Version::V5, b"queued")].concat();
+        rig.sim.write(upstream, &both);
+        if seed % 2 == 0 {
+            rig.sim.end(upstream);
+        }
+        assert_eq!(rig.read(client), both, "seed {seed}");
+    }
+}
+
+#[test]
+fn connack_for_a_client_that_did_not_wait_for_it_is_no_fault() {
+    for version in VERSIONS {
+        let mut rig = Rig::one(1);
+        let client = rig.client();
+        rig.sim.write(client, &[connect(version, "c"), disconnect(version)].concat());
+        let upstream = rig.dialled(1);
+        rig.sim.write(upstream, &connack(version));
+        assert_eq!(rig.read(client), connack(version));
+        rig.sim.write(upstream, &connack(version));
+        rig.sim.run(SECOND);
+        assert_eq!(rig.counters.snapshot().upstream_faults, 1, "the second one is");
+    }
+}
+
+#[test]
+fn the_last_words_of_a_server_that_closes_unread_arrive() {
+    for seed in 0..20 {
+        let mut rig = Rig::one(seed);
+        let (client, upstream) = rig.session(Version::V5);
+        rig.sim.write(upstream, &disconnect(Version::V5));
+        rig.sim.close_unread(upstream);
+        rig.sim.write(client, &publish(Version::V5, &[1; 1000]).repeat(100));
+        assert_eq!(rig.read(client), disconnect(Version::V5), "seed {seed}");
+        rig.sim.end(client);
+        rig.expect_all_gone();
+    }
+}
+
+#[test]
+fn a_killed_upstream_reaches_a_websocket_client_inside_a_packet_at_once() {
+    let listener = ServerOptions { websocket: Some(Arc::default()), ..ServerOptions::default() };
+    let mut rig = Rig::with_engine(1, 1, Limits::default(), EngineLimits::default(), listener);
+    let client = rig.client();
+    let request = b"GET /mqtt HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    let connect = connect(Version::V3_1_1, "c");
+    let header = [0x82, 0x80 | connect.len() as u8, 0, 0, 0, 0];
+    rig.sim.write(client, &[&request[..], &header, &connect].concat());
+    let upstream = rig.dialled(1);
+    let large = publish(Version::V3_1_1, &[0; 200_000]);
+    rig.sim.write(upstream, &[&connack(Version::V3_1_1), &large[..100_000]].concat());
+    assert!(rig.read(client).len() > 90_000);
+    rig.sim.cut(upstream);
+    rig.sim.run(Duration::from_millis(50));
+    assert!(rig.sim.is_ended(client));
+    rig.expect_all_gone();
+}
+
+#[test]
+fn upstreams_that_a_reload_has_removed_may_still_be_dialled() {
+    let mut rig = Rig::one(1);
+    // Its server never ends the WebSocket handshake.
+    let websocket = Some(Arc::new(websocket::ClientOptions::new("upstream", 1, false, "/mqtt").unwrap()));
+    let options = Arc::new(ClientOptions { websocket, ..ClientOptions::default() });
+    let silent = |port| Upstream { options: options.clone(), ..Upstream::tcp("upstream", port) };
+    let post = |rig: &mut Rig, list: Vec<Upstream>| {
+        let list = Arc::new(Upstreams::new(list));
+        (0..2).for_each(|worker| rig.sim.post(worker, Mail::Upstreams(list.clone())));
+    };
+    post(&mut rig, vec![silent(1), silent(1), silent(1)]);
+    let client = rig.client();
+    rig.sim.write(client, &connect(Version::V3_1_1, "c"));
+    rig.sim.run(SECOND);
+    post(&mut rig, Vec::new());
+    rig.sim.run(40 * SECOND);
+    assert_eq!(rig.counters.snapshot().upstream_failures, 3);
+    assert_eq!(rig.sim.read(client), [0x20, 2, 0, 3]);
 }
 
 #[test]

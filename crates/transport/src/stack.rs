@@ -372,6 +372,12 @@ impl Stack {
         self.websocket.as_ref().is_some_and(|websocket| websocket.awaits_peer_close())
     }
 
+    /// Pieces are missing of the packet that [`begin_packet`](Stack::begin_packet) announced. If they never come,
+    /// neither does a close frame: all that is left is to close the socket.
+    pub fn is_inside_packet(&self) -> bool {
+        self.websocket.as_ref().is_some_and(|websocket| websocket.outgoing_left() > 0)
+    }
+
     /// Moves the stage along with the closing handshake of the WebSocket, and ends TLS behind it.
     fn follow_websocket(&mut self) {
         let Some(websocket) = &self.websocket else { return };

@@ -23,6 +23,8 @@ pub(super) struct Link {
     pub remote_ended: bool,
     pub told_ended: bool,
     pub core_ended: bool,
+    /// The far end takes no more: what is written to it breaks the connection.
+    pub refuses: bool,
 }
 
 impl Link {
@@ -36,11 +38,15 @@ impl Link {
             remote_ended: false,
             told_ended: false,
             core_ended: false,
+            refuses: false,
         }
     }
 
     /// Takes some of `bytes` from the core's side, like a socket.
     pub fn accept(&mut self, bytes: &[u8], random: &mut Random) -> io::Result<usize> {
+        if self.refuses {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
         let room = WINDOW.saturating_sub(self.to_remote.len()).min(bytes.len());
         if room == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
