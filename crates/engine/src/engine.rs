@@ -14,7 +14,7 @@ use crate::io::Shared;
 use crate::listener::{Acceptor, bind};
 use crate::mailbox::{Letter, Mailbox};
 use crate::resolver::Resolver;
-use crate::worker::{Listeners, Listening, WAKE, Worker};
+use crate::worker::{Listeners, Listening, Pace, WAKE, Worker};
 use crate::{Bound, Core, Counters, Listener, ListenerId};
 
 /// How many workers there are, and their limits.
@@ -162,7 +162,8 @@ impl<M: Send + 'static> Engine<M> {
         let mut engine = Engine { shared: shared.clone(), addresses, threads: Vec::new() };
         for (index, poll) in polls.into_iter().enumerate() {
             let sockets = std::mem::take(&mut shares[index]);
-            let listeners = Listeners { sockets, options: options.clone(), next_worker: index };
+            let paces = vec![Pace::default(); sockets.len()];
+            let listeners = Listeners { sockets, options: options.clone(), paces, next_worker: index };
             let worker = Worker::new(core(index), index, poll, resolver.clone(), shared.clone());
             let guard = StopAllOnPanic { shared: shared.clone() };
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {

@@ -135,7 +135,10 @@ impl<C: Core> Worker<C> {
             self.driver.expire(self.started.elapsed(), &mut due);
             for due in due.drain(..) {
                 match due {
-                    ShellDue::Accept(listener) => self.accept(&mut listeners, listener),
+                    ShellDue::Accept(listener) => {
+                        listeners.paces[listener].resting = false;
+                        self.accept(&mut listeners, listener);
+                    }
                     ShellDue::NextAddress(id, left) if self.sockets.still_tries(id, left) => {
                         self.try_next(id, io::ErrorKind::TimedOut.into());
                     }
@@ -224,23 +227,33 @@ impl<C: Core> Worker<C> {
     }
 
     fn accept(&mut self, listeners: &mut Listeners, index: usize) {
+        // Every connection that comes makes an event, also while the listener rests.
+        if listeners.paces[index].resting {
+            return;
+        }
         for _ in 0..ACCEPTS {
             let Some(listening) = listeners.sockets.get(index).and_then(Option::as_ref) else { return };
             match listening.accept() {
-                Ok((socket, peer)) => self.admit(listeners, ListenerId(index), socket, peer),
+                Ok((socket, peer)) => {
+                    listeners.paces[index].failing = false;
+                    self.admit(listeners, ListenerId(index), socket, peer);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if is_about_one_client(&error) => {}
                 Err(error) => {
                     add(&self.sockets.shared.counters.accept_errors, 1);
-                    log::warn!("listener {}: cannot accept: {error}; trying again", index + 1);
-                    return self.accept_later(index, ACCEPT_REST);
+                    if !std::mem::replace(&mut listeners.paces[index].failing, true) {
+                        log::warn!("listener {}: cannot accept: {error}; trying again", index + 1);
+                    }
+                    return self.accept_later(listeners, index, ACCEPT_REST);
                 }
             }
         }
-        self.accept_later(index, Duration::ZERO);
+        self.accept_later(listeners, index, Duration::ZERO);
     }
 
-    fn accept_later(&mut self, index: usize, rest: Duration) {
+    fn accept_later(&mut self, listeners: &mut Listeners, index: usize, rest: Duration) {
+        listeners.paces[index].resting = true;
         let io = &mut self.driver.io;
         io.timers.set(io.now + rest, Due::Shell(ShellDue::Accept(index)));
     }
@@ -383,8 +396,18 @@ pub(crate) struct Listeners {
     /// By place; absent where another worker has the socket.
     pub sockets: Vec<Option<Listening>>,
     pub options: Vec<Arc<ServerOptions>>,
+    pub paces: Vec<Pace>,
     /// Whose turn it is to get a connection.
     pub next_worker: usize,
+}
+
+/// Whether a listener can accept at the moment.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Pace {
+    /// It accepts next when a timer says so.
+    resting: bool,
+    /// The system has refused, and that has been logged.
+    failing: bool,
 }
 
 impl Listeners {
