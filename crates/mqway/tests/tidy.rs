@@ -10,6 +10,7 @@ use std::{env, fs};
 /// A new crate adds its row here, in its own place in the picture.
 const ARROWS: &[(&str, &[&str])] = &[
     ("codec", &[]),
+    ("session", &["codec"]),
     ("transport", &["codec"]),
     ("engine", &["transport"]),
     ("proxy", &["codec", "transport", "engine"]),
@@ -17,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that know no socket, clock, thread, file or runtime: they are given bytes and the time.
-const PURE: &[&str] = &["codec", "transport"];
+const PURE: &[&str] = &["codec", "session", "transport"];
 
 /// What a pure crate does not name.
 const IMPURE: &[&str] = &[

@@ -1,0 +1,135 @@
+//! What a program is told.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use mqway_codec::{DecodeError, PacketType, PropertiesBuf, ReasonCode};
+
+use super::{Incoming, Message, Ticket};
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The server has accepted the connection.
+    Connected {
+        /// It still has the session of the connection before.
+        session_present: bool,
+        /// What its CONNACK says.
+        properties: PropertiesBuf,
+    },
+    /// The server has refused the connection.
+    Refused {
+        /// Why.
+        reason: ReasonCode,
+        /// What its CONNACK says.
+        properties: PropertiesBuf,
+    },
+    /// The server ends the connection.
+    Disconnected {
+        /// Why.
+        reason: ReasonCode,
+        /// What its DISCONNECT says.
+        properties: PropertiesBuf,
+    },
+    /// A message has come.
+    Message(Incoming),
+    /// A message is done with.
+    Published {
+        /// Which.
+        ticket: Ticket,
+        /// How it went.
+        outcome: Outcome,
+    },
+    /// A SUBSCRIBE or UNSUBSCRIBE was answered.
+    Answered {
+        /// Which.
+        ticket: Ticket,
+        /// A code for each filter, in order; before 5.0 an UNSUBSCRIBE has none.
+        codes: Vec<ReasonCode>,
+    },
+    /// A SUBSCRIBE or UNSUBSCRIBE will not be answered: its connection was lost, or it could not be sent. A lost
+    /// subscription is asked for again with the next connection.
+    Unanswered {
+        /// Which.
+        ticket: Ticket,
+    },
+    /// The server continues an authentication.
+    Auth {
+        /// 0x18, or 0x00 at the end of a re-authentication.
+        reason: ReasonCode,
+        /// Method and data.
+        properties: PropertiesBuf,
+    },
+}
+
+/// How a publication ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// QoS 0: it was given to the network.
+    Sent,
+    /// QoS 1 and 2: the server has answered, with this reason; from 0x80 on it refused.
+    Answered(ReasonCode),
+    /// The server has lost the session, and with it whether it ever got the message, which is given back.
+    SessionLost(Arc<Message>),
+    /// It is larger than the server takes; it is given back. [MQTT-3.2.2-15]
+    TooLarge(Arc<Message>),
+    /// It is no message: no topic name, or properties that a PUBLISH does not have. It is given back.
+    Invalid(Arc<Message>),
+}
+
+/// Why a connection must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The server sent what is no packet.
+    Decode(DecodeError),
+    /// The server sent a packet that it may not send, or not now.
+    Misplaced(PacketType),
+    /// The server acknowledged what was not sent.
+    UnknownId(PacketType),
+    /// The server sent more than our Receive Maximum allows. [MQTT-3.3.4-9]
+    ReceiveMaximum,
+    /// The server used a topic alias that it did not set, or beyond our maximum.
+    TopicAlias,
+    /// The server has a session although we wanted none. [MQTT-3.2.2-2]
+    SessionPresent,
+    /// The server did not answer PINGREQ in time.
+    NoAnswer,
+}
+
+impl Fault {
+    /// The reason to give in a DISCONNECT of 5.0.
+    pub fn reason(&self) -> ReasonCode {
+        match self {
+            Fault::Decode(error) => error.reason_code(),
+            Fault::Misplaced(_) | Fault::UnknownId(_) | Fault::SessionPresent => ReasonCode::ProtocolError,
+            Fault::ReceiveMaximum => ReasonCode::ReceiveMaximumExceeded,
+            Fault::TopicAlias => ReasonCode::TopicAliasInvalid,
+            Fault::NoAnswer => ReasonCode::UnspecifiedError,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Decode(error) => error.fmt(f),
+            Fault::Misplaced(packet_type) => {
+                write!(f, "the server may not send {packet_type} here")
+            }
+            Fault::UnknownId(packet_type) => {
+                write!(f, "{packet_type} for a packet identifier that is not in use")
+            }
+            Fault::ReceiveMaximum => f.write_str("the server has more messages under way than it may"),
+            Fault::TopicAlias => {
+                f.write_str("PUBLISH with a topic alias that was never set, or beyond the maximum")
+            }
+            Fault::SessionPresent => {
+                f.write_str("CONNACK with a session although a clean start was asked for")
+            }
+            Fault::NoAnswer => f.write_str("the server did not answer PINGREQ in time"),
+        }
+    }
+}
+
+impl core::error::Error for Fault {}

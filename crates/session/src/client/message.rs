@@ -1,0 +1,83 @@
+//! Messages as a program has them: owned, and whole.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use mqway_codec::{PacketId, PropertiesBuf, QoS};
+
+/// A message to publish.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The topic name.
+    pub topic: String,
+    /// What it says.
+    pub payload: Vec<u8>,
+    /// The quality of service.
+    pub qos: QoS,
+    /// Whether the server keeps it for later subscribers.
+    pub retain: bool,
+    /// Properties of 5.0; before, they are left out.
+    pub properties: PropertiesBuf,
+}
+
+impl Message {
+    /// A message of QoS 0, not retained.
+    pub fn new(topic: impl Into<String>, payload: impl Into<Vec<u8>>) -> Message {
+        Message {
+            topic: topic.into(),
+            payload: payload.into(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            properties: PropertiesBuf::new(),
+        }
+    }
+}
+
+/// Of the payload only the length.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("topic", &self.topic)
+            .field("payload", &format_args!("{} bytes", self.payload.len()))
+            .field("qos", &self.qos)
+            .field("retain", &self.retain)
+            .field("properties", &self.properties)
+            .finish()
+    }
+}
+
+/// A message that has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incoming {
+    /// The topic name, also where an alias stood for it.
+    pub topic: Box<str>,
+    /// What it says.
+    pub payload: Box<[u8]>,
+    /// The quality of service that it came with.
+    pub qos: QoS,
+    /// It was retained before it was asked for; or, by request, it was published so.
+    pub retain: bool,
+    /// The server may have sent it before.
+    pub dup: bool,
+    /// Properties of 5.0.
+    pub properties: PropertiesBuf,
+    /// To acknowledge it by, if that is not done already.
+    pub token: Option<AckToken>,
+}
+
+/// The right to acknowledge one message, once.
+#[derive(Debug, PartialEq, Eq)]
+pub struct AckToken {
+    pub(super) id: PacketId,
+    pub(super) qos: QoS,
+    pub(super) epoch: u32,
+}
+
+impl Clone for AckToken {
+    /// A token of a message that was itself copied names the same message; only the first use counts.
+    fn clone(&self) -> AckToken {
+        AckToken { ..*self }
+    }
+}

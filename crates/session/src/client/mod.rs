@@ -1,0 +1,344 @@
+//! The client's side of a session, without I/O: packets in, packets out, and what they mean.
+//!
+//! A [`Client`] lives as long as its session. For each network connection it is told [`Client::begin`], given the
+//! bytes that come ([`Client::handle`]) and the time ([`Client::handle_timeout`]), and told [`Client::lost`] at the
+//! end. What is to be written gathers in [`Client::output`], what the program should know in [`Client::next_event`].
+
+mod answer;
+mod event;
+mod message;
+mod output;
+mod request;
+mod send;
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use mqway_codec::{Connect, Decoder, Disconnect, Packet, PacketId, Properties, QoS, ReasonCode, Version};
+
+pub use event::{Event, Fault, Outcome};
+pub use message::{AckToken, Incoming, Message};
+pub use output::Output;
+pub use request::{Request, Subscription};
+
+use crate::alias::{AliasesIn, AliasesOut};
+use crate::keep_alive::{Beat, Pinger};
+use crate::{Inbound, Outbound};
+
+/// Names a publication or a request in its caller's own books.
+pub type Ticket = u64;
+
+/// What becomes of messages of QoS 1 and 2 that were accepted here, when the server has forgotten the session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SessionLost {
+    /// They are sent again, as new messages: none is lost, and some may arrive twice.
+    #[default]
+    Resend,
+    /// Those that were sent fail, with [`Outcome::SessionLost`]; those that were not are sent.
+    Fail,
+}
+
+/// What holds for every connection of a client.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The version to speak.
+    pub version: Version,
+    /// Messages of QoS 1 and 2 that may wait to be sent; of QoS 0, those that may wait for a connection.
+    pub queue_limit: usize,
+    /// Bytes of the largest packet to accept; announced in 5.0.
+    pub maximum_packet: usize,
+    /// Messages of QoS 1 and 2 to have under way at once from the server; announced in 5.0.
+    pub receive_maximum: u16,
+    /// Topic aliases to accept; announced in 5.0.
+    pub topic_alias_maximum: u16,
+    /// What becomes of messages when the session is lost.
+    pub session_lost: SessionLost,
+    /// Acknowledge only what [`Client::acknowledge`] names, instead of everything as soon as it is handed on.
+    pub manual_acknowledgement: bool,
+    /// How long the server may take to answer PINGREQ.
+    pub ping_time: Duration,
+}
+
+impl Options {
+    /// The usual ones, for a version.
+    pub fn new(version: Version) -> Options {
+        Options {
+            version,
+            queue_limit: 65_536,
+            maximum_packet: 1024 * 1024,
+            receive_maximum: u16::MAX,
+            topic_alias_maximum: 16,
+            session_lost: SessionLost::Resend,
+            manual_acknowledgement: false,
+            ping_time: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A client's session, and its connection while there is one.
+#[derive(Debug)]
+pub struct Client {
+    options: Options,
+    /// Between PUBREC and PUBCOMP the ticket is kept, and what PUBREC said.
+    outbound: Outbound<Publication, (Ticket, ReasonCode)>,
+    inbound: Inbound,
+    /// Messages of QoS 0 that wait for a connection.
+    unsent: VecDeque<Publication>,
+    /// Messages that were handed on and wait for [`Client::acknowledge`].
+    unacknowledged: BTreeMap<(QoS, PacketId), u32>,
+    /// What the program wants to receive, to be asked for again where the server has forgotten.
+    subscriptions: BTreeMap<Box<str>, Subscription>,
+    /// Requests that wait for a connection.
+    waiting: VecDeque<(Ticket, Request)>,
+    /// Requests that wait for their answer.
+    asked: BTreeMap<PacketId, (Option<Ticket>, Request)>,
+    live: Option<Live>,
+    /// Counts connections, so that acknowledgements of an earlier one are known as such.
+    epoch: u32,
+    events: VecDeque<Event>,
+    output: Output,
+}
+
+/// A message with its ticket.
+#[derive(Clone, Debug)]
+struct Publication {
+    ticket: Ticket,
+    message: Arc<Message>,
+}
+
+/// What dies with the network connection.
+#[derive(Debug)]
+struct Live {
+    decoder: Decoder,
+    pinger: Pinger,
+    aliases_in: AliasesIn,
+    aliases_out: AliasesOut,
+    keep_alive: u16,
+    clean_start: bool,
+    /// CONNACK has come, and said yes.
+    accepted: bool,
+    /// Bytes of the largest packet that the server takes.
+    maximum_packet: usize,
+    maximum_qos: QoS,
+}
+
+impl Client {
+    /// A session that has never been connected.
+    pub fn new(options: Options) -> Client {
+        Client {
+            outbound: Outbound::new(options.queue_limit),
+            options,
+            inbound: Inbound::new(),
+            unsent: VecDeque::new(),
+            unacknowledged: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            asked: BTreeMap::new(),
+            live: None,
+            epoch: 0,
+            events: VecDeque::new(),
+            output: Output::default(),
+        }
+    }
+
+    /// A network connection is there: CONNECT is to be sent. Version, Receive Maximum, Maximum Packet Size and Topic
+    /// Alias Maximum come from the [`Options`]; all else from `connect`, whose own values for these are replaced.
+    ///
+    /// # Errors
+    /// If `connect` cannot be encoded.
+    pub fn begin(&mut self, now: Duration, connect: &Connect<'_>) -> Result<(), mqway_codec::EncodeError> {
+        self.lost();
+        let packet = send::connect(&self.options, connect)?;
+        self.output.push(&packet);
+        self.epoch = self.epoch.wrapping_add(1);
+        self.live = Some(Live {
+            decoder: Decoder::with_version(self.options.version, self.options.maximum_packet),
+            pinger: Pinger::new(connect.keep_alive, self.options.ping_time, now),
+            aliases_in: AliasesIn::new(self.topic_alias_maximum()),
+            aliases_out: AliasesOut::new(0),
+            keep_alive: connect.keep_alive,
+            clean_start: connect.clean_start,
+            accepted: false,
+            maximum_packet: usize::MAX,
+            maximum_qos: QoS::ExactlyOnce,
+        });
+        Ok(())
+    }
+
+    /// Takes bytes from the server. Returns how many were used; the rest is the start of a packet, to be given again
+    /// with more behind it.
+    ///
+    /// # Errors
+    /// The connection must be closed, after what [`Client::output`] has.
+    pub fn handle(&mut self, now: Duration, bytes: &[u8]) -> Result<usize, Fault> {
+        let mut used = 0;
+        if let Some(live) = &mut self.live
+            && !bytes.is_empty()
+        {
+            live.pinger.received();
+        }
+        while let Some(live) = &mut self.live {
+            let decoded = live.decoder.next(&bytes[used..]);
+            let (packet, len) = match decoded {
+                Ok(Some(found)) => found,
+                Ok(None) => break,
+                Err(error) => {
+                    // A server of 3.x refuses a client of 5.0 in its own words.
+                    if self.refused_in_3_1_1(&bytes[used..]) {
+                        return Ok(bytes.len());
+                    }
+                    self.say_goodbye(error.reason_code());
+                    return Err(Fault::Decode(error));
+                }
+            };
+            used += len;
+            self.packet(now, packet).inspect_err(|fault| self.say_goodbye(fault.reason()))?;
+        }
+        Ok(used)
+    }
+
+    /// The network connection is no more. What was accepted is kept for the next one.
+    pub fn lost(&mut self) {
+        self.live = None;
+        self.outbound.disconnected();
+        self.output.clear();
+        self.forget_requests();
+    }
+
+    /// Adds a message to those to be sent. Its outcome comes as [`Event::Published`] with this ticket: for QoS 0 as
+    /// soon as it is in the output.
+    ///
+    /// # Errors
+    /// If as many wait as may, or if the server will not take it; the message comes back.
+    pub fn publish(
+        &mut self,
+        now: Duration,
+        ticket: Ticket,
+        message: impl Into<Arc<Message>>,
+    ) -> Result<(), NotAccepted> {
+        let publication = Publication { ticket, message: message.into() };
+        if let Some(live) = &self.live
+            && live.accepted
+            && publication.message.qos > live.maximum_qos
+        {
+            return Err(NotAccepted::QosNotSupported(publication.message)); // [MQTT-3.2.2-11]
+        }
+        if publication.message.qos == QoS::AtMostOnce {
+            if self.unsent.len() >= self.options.queue_limit {
+                return Err(NotAccepted::QueueFull(publication.message));
+            }
+            self.unsent.push_back(publication);
+        } else if let Err(crate::Full(publication)) = self.outbound.push(publication.message.qos, publication)
+        {
+            return Err(NotAccepted::QueueFull(publication.message));
+        }
+        self.pump(now);
+        Ok(())
+    }
+
+    /// Asks for messages. The subscription is asked for again on each connection whose server has no session of ours,
+    /// until [`Client::unsubscribe`]. The answer comes as [`Event::Answered`].
+    pub fn subscribe(&mut self, now: Duration, ticket: Ticket, subscriptions: Vec<Subscription>) {
+        for subscription in &subscriptions {
+            self.subscriptions.insert(subscription.filter.clone(), subscription.clone());
+        }
+        self.waiting.push_back((ticket, Request::Subscribe(subscriptions)));
+        self.pump(now);
+    }
+
+    /// Asks for no more messages of these filters.
+    pub fn unsubscribe(&mut self, now: Duration, ticket: Ticket, filters: Vec<Box<str>>) {
+        for filter in &filters {
+            self.subscriptions.remove(filter);
+        }
+        self.waiting.push_back((ticket, Request::Unsubscribe(filters)));
+        self.pump(now);
+    }
+
+    /// Acknowledges a message that was handed on with this token.
+    pub fn acknowledge(&mut self, now: Duration, token: AckToken) {
+        self.answer_token(now, token);
+    }
+
+    /// Sends DISCONNECT. The caller then writes the output and closes the network connection.
+    pub fn disconnect(&mut self, reason: ReasonCode, properties: Properties<'_>) {
+        if self.live.as_ref().is_some_and(|live| live.accepted) {
+            let mut disconnect = Disconnect::new(reason);
+            disconnect.properties = properties;
+            if self.encode(&Packet::Disconnect(disconnect)).is_err() {
+                // A reason or a property that the version does not have: the plain form is always there.
+                let _ = self.encode(&Packet::Disconnect(Disconnect::default()));
+            }
+        }
+        self.live = None;
+        self.outbound.disconnected();
+    }
+
+    /// When [`Client::handle_timeout`] has something to do; `None`: nothing.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.live.as_ref().filter(|live| live.accepted)?.pinger.due()
+    }
+
+    /// Keeps the connection alive.
+    ///
+    /// # Errors
+    /// If the server has not answered in time: the connection is dead.
+    pub fn handle_timeout(&mut self, now: Duration) -> Result<(), Fault> {
+        let Some(live) = self.live.as_mut().filter(|live| live.accepted) else {
+            return Ok(());
+        };
+        match live.pinger.poll(now) {
+            Beat::Wait(_) => Ok(()),
+            Beat::Ping => {
+                self.write(now, &Packet::Pingreq);
+                Ok(())
+            }
+            Beat::Dead => Err(Fault::NoAnswer),
+        }
+    }
+
+    /// What is to be written to the network, packet by packet.
+    pub fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    /// The next thing that the program should know.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Whether the server has accepted the present connection.
+    pub fn is_connected(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.accepted)
+    }
+
+    /// Messages that were accepted here and are not done with.
+    pub fn pending(&self) -> usize {
+        self.unsent.len() + self.outbound.queued() + self.outbound.in_flight()
+    }
+
+    fn topic_alias_maximum(&self) -> u16 {
+        if self.options.version == Version::V5 { self.options.topic_alias_maximum } else { 0 }
+    }
+
+    /// Tells the server why the connection ends, where the version can. [MQTT-4.13.1-1]
+    fn say_goodbye(&mut self, reason: ReasonCode) {
+        if self.is_connected() && self.options.version == Version::V5 {
+            let _ = self.encode(&Packet::Disconnect(Disconnect::new(reason)));
+        }
+        self.live = None;
+        self.outbound.disconnected();
+    }
+}
+
+/// Why a message was not accepted. It is given back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotAccepted {
+    /// As many wait as may.
+    QueueFull(Arc<Message>),
+    /// The server has said that it takes no message of this QoS. [MQTT-3.2.2-11]
+    QosNotSupported(Arc<Message>),
+}

@@ -1,0 +1,126 @@
+//! SUBSCRIBE and UNSUBSCRIBE: waiting, sent, answered.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use mqway_codec::{
+    Packet, PacketId, PropertiesBuf, Property, ReasonCode, Subscribe, SubscribeOptions, SubscriptionId,
+    SubscriptionsBuf, TopicFilter, TopicFiltersBuf, Unsubscribe,
+};
+
+use super::{Client, Event, Fault, Ticket};
+
+/// What to receive, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// The topic filter.
+    pub filter: Box<str>,
+    /// QoS and the options of 5.0.
+    pub options: SubscribeOptions,
+    /// The number that 5.0 puts into each message for it. All subscriptions of one request have the first one's.
+    pub identifier: Option<SubscriptionId>,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// To receive.
+    Subscribe(Vec<Subscription>),
+    /// To receive no more.
+    Unsubscribe(Vec<Box<str>>),
+}
+
+impl Client {
+    /// Sends the requests that wait.
+    pub(super) fn send_requests(&mut self, now: Duration) {
+        while let Some((ticket, request)) = self.waiting.pop_front() {
+            if !self.send_request(now, Some(ticket), request) {
+                self.events.push_back(Event::Unanswered { ticket });
+            }
+        }
+    }
+
+    /// The server has no session of ours: asks again for everything that no waiting request asks for anyway.
+    pub(super) fn subscribe_again(&mut self, now: Duration) {
+        let asked = |filter: &str| {
+            self.waiting.iter().any(|(_, request)| match request {
+                Request::Subscribe(subscriptions) => subscriptions.iter().any(|one| &*one.filter == filter),
+                Request::Unsubscribe(_) => false,
+            })
+        };
+        let again: Vec<_> = self.subscriptions.values().filter(|one| !asked(&one.filter)).cloned().collect();
+        // One each, so that each has its own identifier and one that is refused does not stand for others.
+        for subscription in again {
+            self.send_request(now, None, Request::Subscribe(alloc::vec![subscription]));
+        }
+    }
+
+    /// The answer to a request.
+    pub(super) fn answered(
+        &mut self,
+        id: PacketId,
+        codes: Vec<ReasonCode>,
+        packet: &Packet<'_>,
+    ) -> Result<(), Fault> {
+        let unknown = Fault::UnknownId(packet.packet_type());
+        self.outbound.release(id).map_err(|_| unknown)?;
+        let (ticket, request) = self.asked.remove(&id).ok_or(unknown)?;
+        if let Request::Subscribe(subscriptions) = &request {
+            // What the server refused would be refused again.
+            for (subscription, code) in subscriptions.iter().zip(&codes) {
+                if code.is_error() {
+                    self.subscriptions.remove(&subscription.filter);
+                }
+            }
+        }
+        self.events.extend(ticket.map(|ticket| Event::Answered { ticket, codes }));
+        Ok(())
+    }
+
+    /// The connection is gone, and with it the answers.
+    pub(super) fn forget_requests(&mut self) {
+        for (ticket, _) in core::mem::take(&mut self.asked).into_values() {
+            self.events.extend(ticket.map(|ticket| Event::Unanswered { ticket }));
+        }
+    }
+
+    fn send_request(&mut self, now: Duration, ticket: Option<Ticket>, request: Request) -> bool {
+        let Some(id) = self.outbound.reserve() else {
+            return false;
+        };
+        if self.write_request(now, id, &request).is_none() {
+            // It was reserved above.
+            let _ = self.outbound.release(id);
+            return false;
+        }
+        self.asked.insert(id, (ticket, request));
+        true
+    }
+
+    fn write_request(&mut self, now: Duration, id: PacketId, request: &Request) -> Option<()> {
+        let version = self.options.version;
+        match request {
+            Request::Subscribe(subscriptions) => {
+                let mut list = SubscriptionsBuf::new();
+                for one in subscriptions {
+                    list.push(TopicFilter::for_version(version, &one.filter).ok()?, one.options);
+                }
+                let mut properties = PropertiesBuf::new();
+                if let Some(identifier) = subscriptions.first().and_then(|first| first.identifier) {
+                    properties.push(Property::SubscriptionIdentifier(identifier)).ok()?;
+                }
+                let mut subscribe = Subscribe::new(id, list.as_subscriptions());
+                subscribe.properties = properties.as_properties();
+                self.try_write(now, &Packet::Subscribe(subscribe))
+            }
+            Request::Unsubscribe(filters) => {
+                let mut list = TopicFiltersBuf::new();
+                for filter in filters {
+                    list.push(TopicFilter::for_version(version, filter).ok()?);
+                }
+                self.try_write(now, &Packet::Unsubscribe(Unsubscribe::new(id, list.as_filters())))
+            }
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! Messages of QoS 1 and 2 on their way out: queued, in flight, acknowledged.
+
+use alloc::collections::VecDeque;
+
+use mqway_codec::{PacketId, QoS};
+
+/// What one side of a session has to deliver to the other, in order, across connections.
+///
+/// A message is pushed, waits until the receiver has room (its Receive Maximum), is sent with a packet identifier of
+/// its own, and is kept until it is acknowledged. After a reconnect, [`Outbound::next_outgoing`] gives what was not
+/// acknowledged again, in the original order, before anything new. What a message *is* doesn't matter here: `M` is
+/// the caller's handle of it, and `K` what is kept of it between PUBREC and PUBCOMP.
+///
+/// Requests that need an identifier too (SUBSCRIBE, UNSUBSCRIBE) take it from the same space, by
+/// [`Outbound::reserve`].
+#[derive(Clone, Debug)]
+pub struct Outbound<M, K = ()> {
+    /// In the order in which identifiers were given: whatever has one, and gaps where one was given back.
+    window: VecDeque<Entry<M, K>>,
+    /// Messages without an identifier yet.
+    queue: VecDeque<(QoS, M)>,
+    queue_limit: usize,
+    last_id: u16,
+    /// Entries of the window before this one may have any identifiers; behind it they follow each other.
+    scattered: usize,
+    /// Entries of the window before this one have been sent on the present connection.
+    sent: usize,
+    /// Messages that may be sent before the next acknowledgement. [MQTT-4.9.0-1]
+    quota: u16,
+    /// What the quota is when nothing is in flight.
+    receive_maximum: u16,
+}
+
+#[derive(Clone, Debug)]
+struct Entry<M, K> {
+    id: PacketId,
+    state: State<M, K>,
+}
+
+#[derive(Clone, Debug)]
+enum State<M, K> {
+    /// A message that waits for PUBACK or PUBREC.
+    Published {
+        qos: QoS,
+        message: M,
+        /// It has been sent before, on whatever connection.
+        dup: bool,
+    },
+    /// A message of QoS 2 whose PUBREC has come: PUBREL waits for PUBCOMP. The message itself is the receiver's.
+    Released {
+        /// Its PUBLISH was sent on this connection, and took from the quota.
+        counted: bool,
+        kept: K,
+    },
+    /// A SUBSCRIBE or UNSUBSCRIBE waits for its answer.
+    Request,
+    /// The identifier is free again.
+    Free,
+}
+
+/// Something to be sent now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outgoing<'a, M> {
+    /// A PUBLISH with this identifier.
+    Publish {
+        /// Its packet identifier.
+        id: PacketId,
+        /// Its quality of service, 1 or 2.
+        qos: QoS,
+        /// It may have been received before. [MQTT-3.3.1-1]
+        dup: bool,
+        /// The message.
+        message: &'a M,
+    },
+    /// A PUBREL, again: the one that was sent on an earlier connection has not been answered. [MQTT-4.4.0-1]
+    Pubrel {
+        /// The identifier of the message that it completes.
+        id: PacketId,
+    },
+}
+
+/// The peer acknowledged what is not in flight, or not so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownId;
+
+/// The queue is full; the message is given back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Full<M>(pub M);
+
+impl<M, K> Outbound<M, K> {
+    /// Nothing to send, and no connection. At most `queue_limit` messages wait beside those in flight.
+    pub fn new(queue_limit: usize) -> Outbound<M, K> {
+        Outbound {
+            window: VecDeque::new(),
+            queue: VecDeque::new(),
+            queue_limit,
+            last_id: 0,
+            scattered: 0,
+            sent: 0,
+            quota: 0,
+            receive_maximum: 0,
+        }
+    }
+
+    /// There is a connection whose receiver takes `receive_maximum` messages at once (65,535 before 5.0). What is in
+    /// flight is to be sent again; answers to requests of the connection before will not come.
+    pub fn connected(&mut self, receive_maximum: u16) {
+        for entry in &mut self.window {
+            match &mut entry.state {
+                state @ State::Request => *state = State::Free,
+                State::Released { counted, .. } => *counted = false,
+                State::Published { .. } | State::Free => {}
+            }
+        }
+        self.sent = 0;
+        self.quota = receive_maximum;
+        self.receive_maximum = receive_maximum;
+        self.forget_free();
+    }
+
+    /// There is no connection: nothing is given out until the next one.
+    pub fn disconnected(&mut self) {
+        self.quota = 0;
+        self.receive_maximum = 0;
+    }
+
+    /// Adds a message of QoS 1 or 2 to those that wait.
+    ///
+    /// # Errors
+    /// If as many wait as may; the message comes back.
+    pub fn push(&mut self, qos: QoS, message: M) -> Result<(), Full<M>> {
+        debug_assert!(qos != QoS::AtMostOnce, "QoS 0 is not kept");
+        if self.queue.len() >= self.queue_limit {
+            return Err(Full(message));
+        }
+        self.queue.push_back((qos, message));
+        Ok(())
+    }
+
+    /// Adds a message that was accepted before, and came out by [`Outbound::drain`], whether or not the queue is full.
+    pub fn push_again(&mut self, qos: QoS, message: M) {
+        self.queue.push_back((qos, message));
+    }
+
+    /// Takes the oldest message that waits and has never been sent: to make room for a newer one.
+    pub fn pop_oldest(&mut self) -> Option<M> {
+        self.queue.pop_front().map(|(_, message)| message)
+    }
+
+    /// The next packet that may be sent now, if there is one. Call it until there is none.
+    pub fn next_outgoing(&mut self) -> Option<Outgoing<'_, M>> {
+        if self.receive_maximum == 0 {
+            return None;
+        }
+        // Again first, and in the original order. [MQTT-4.6.0-1]
+        while let Some(entry) = self.window.get(self.sent) {
+            match entry.state {
+                State::Free | State::Request => self.sent += 1,
+                State::Released { .. } => {
+                    self.sent += 1;
+                    return Some(Outgoing::Pubrel { id: self.window[self.sent - 1].id });
+                }
+                State::Published { .. } => break,
+            }
+        }
+        if self.quota == 0 {
+            return None;
+        }
+        if self.sent == self.window.len() {
+            let id = self.free_id()?;
+            let (qos, message) = self.queue.pop_front()?;
+            self.last_id = id.value();
+            self.window.push_back(Entry { id, state: State::Published { qos, message, dup: false } });
+        }
+        let entry = self.window.get_mut(self.sent)?;
+        let State::Published { qos, message, dup } = &mut entry.state else {
+            return None;
+        };
+        self.sent += 1;
+        self.quota -= 1;
+        Some(Outgoing::Publish { id: entry.id, qos: *qos, dup: core::mem::replace(dup, true), message })
+    }
+
+    /// PUBACK: a message of QoS 1 is delivered, or refused; either way it is done with.
+    ///
+    /// # Errors
+    /// If no message of QoS 1 with this identifier is in flight.
+    pub fn puback(&mut self, id: PacketId) -> Result<M, UnknownId> {
+        let message = self.take_published(id, QoS::AtLeastOnce)?;
+        self.complete();
+        Ok(message)
+    }
+
+    /// PUBREC with a reason below 0x80: the receiver has a message of QoS 2, and PUBREL is to be sent. Of the message
+    /// only what `keep` makes of it is needed any more. [MQTT-4.3.3-4]
+    ///
+    /// If the receiver said so before, PUBREL is to be sent once more, and nothing else changes.
+    ///
+    /// # Errors
+    /// If no message of QoS 2 with this identifier is in flight: in 5.0 PUBREL says 0x92.
+    pub fn pubrec(&mut self, id: PacketId, keep: impl FnOnce(M) -> K) -> Result<(), UnknownId> {
+        if matches!(self.state(id), Some(State::Released { .. })) {
+            return Ok(());
+        }
+        let message = self.take_published(id, QoS::ExactlyOnce)?;
+        let state = self.state(id).ok_or(UnknownId)?;
+        *state = State::Released { counted: true, kept: keep(message) };
+        Ok(())
+    }
+
+    /// PUBREC with a reason of 0x80 and above: the message is refused and done with. [MQTT-4.3.3-4]
+    ///
+    /// # Errors
+    /// If no message of QoS 2 with this identifier is in flight.
+    pub fn pubrec_refused(&mut self, id: PacketId) -> Result<M, UnknownId> {
+        let message = self.take_published(id, QoS::ExactlyOnce)?;
+        self.complete();
+        Ok(message)
+    }
+
+    /// PUBCOMP: a message of QoS 2 is done with.
+    ///
+    /// # Errors
+    /// If no PUBREL with this identifier waits for an answer.
+    pub fn pubcomp(&mut self, id: PacketId) -> Result<K, UnknownId> {
+        let Some(state @ State::Released { .. }) = self.state(id) else {
+            return Err(UnknownId);
+        };
+        let State::Released { counted, kept } = core::mem::replace(state, State::Free) else {
+            return Err(UnknownId);
+        };
+        if counted {
+            self.complete();
+        } else {
+            self.forget_free();
+        }
+        Ok(kept)
+    }
+
+    /// An identifier for a SUBSCRIBE or UNSUBSCRIBE that is sent now. `None` if all 65,535 are in use.
+    pub fn reserve(&mut self) -> Option<PacketId> {
+        // Behind messages that still are to be sent again, a request would break their order in the window.
+        let id = self.free_id()?;
+        self.last_id = id.value();
+        self.window.push_back(Entry { id, state: State::Request });
+        Some(id)
+    }
+
+    /// The answer to a request has come.
+    ///
+    /// # Errors
+    /// If no request has this identifier.
+    pub fn release(&mut self, id: PacketId) -> Result<(), UnknownId> {
+        match self.state(id) {
+            Some(state @ State::Request) => *state = State::Free,
+            _ => return Err(UnknownId),
+        }
+        self.forget_free();
+        Ok(())
+    }
+
+    /// Messages that have been sent and not acknowledged, and PUBRELs that have not been answered.
+    pub fn in_flight(&self) -> usize {
+        let busy =
+            |entry: &&Entry<M, K>| matches!(entry.state, State::Published { .. } | State::Released { .. });
+        self.window.iter().filter(busy).count()
+    }
+
+    /// Messages that wait to be sent for the first time.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether nothing waits and nothing is in flight.
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.in_flight() == 0
+    }
+
+    /// The session is gone: gives back every message that the receiver may not have, in order, and forgets the rest.
+    /// Those that were sent come with `true`.
+    pub fn drain(&mut self) -> impl Iterator<Item = (QoS, bool, M)> + '_ {
+        self.sent = 0;
+        self.scattered = 0;
+        let in_flight = self.window.drain(..).filter_map(|entry| match entry.state {
+            State::Published { qos, message, dup } => Some((qos, dup, message)),
+            State::Released { .. } | State::Request | State::Free => None,
+        });
+        in_flight.chain(self.queue.drain(..).map(|(qos, message)| (qos, false, message)))
+    }
+
+    /// Puts back a message in flight that a store remembers of an earlier process. To be called in the original
+    /// order, before the first connection.
+    pub fn restore(&mut self, id: PacketId, qos: QoS, message: M) {
+        // Whether it was sent nobody knows any more.
+        self.restore_state(id, State::Published { qos, message, dup: true });
+    }
+
+    /// Puts back a PUBREL that a store remembers, likewise.
+    pub fn restore_released(&mut self, id: PacketId, kept: K) {
+        self.restore_state(id, State::Released { counted: false, kept });
+    }
+
+    fn restore_state(&mut self, id: PacketId, state: State<M, K>) {
+        self.window.push_back(Entry { id, state });
+        self.last_id = id.value();
+        self.scattered = self.window.len();
+    }
+
+    /// Takes the message out of a PUBLISH that was sent on this connection, and frees its identifier.
+    fn take_published(&mut self, id: PacketId, wanted: QoS) -> Result<M, UnknownId> {
+        let index = self.index(id).filter(|index| *index < self.sent).ok_or(UnknownId)?;
+        let state = &mut self.window[index].state;
+        if !matches!(state, State::Published { qos, .. } if *qos == wanted) {
+            return Err(UnknownId);
+        }
+        match core::mem::replace(state, State::Free) {
+            State::Published { message, .. } => Ok(message),
+            State::Released { .. } | State::Request | State::Free => Err(UnknownId),
+        }
+    }
+
+    fn state(&mut self, id: PacketId) -> Option<&mut State<M, K>> {
+        let index = self.index(id)?;
+        Some(&mut self.window[index].state)
+    }
+
+    /// Where an identifier stands in the window. They are given in order, so that for most the distance tells.
+    fn index(&self, id: PacketId) -> Option<usize> {
+        if let Some(first) = self.window.get(self.scattered) {
+            let first = first.id.value();
+            let distance = usize::from(id.value().wrapping_sub(first));
+            // Zero is no identifier: counting on past it comes one short.
+            let guess = self.scattered + if id.value() < first { distance - 1 } else { distance };
+            if self.window.get(guess).is_some_and(|entry| entry.id == id) {
+                return Some(guess);
+            }
+        }
+        self.window.iter().take(self.scattered).position(|entry| entry.id == id)
+    }
+
+    /// The next identifier that is free.
+    fn free_id(&mut self) -> Option<PacketId> {
+        if self.window.len() >= usize::from(u16::MAX) {
+            self.close_gaps();
+        }
+        if self.window.len() >= usize::from(u16::MAX) {
+            return None;
+        }
+        let mut value = self.last_id;
+        loop {
+            value = value.wrapping_add(1);
+            let Some(id) = PacketId::new(value) else {
+                continue;
+            };
+            if self.index(id).is_none() {
+                return Some(id);
+            }
+            // It is passed over, so that what follows is not next to what came before.
+            self.close_gaps();
+        }
+    }
+
+    /// Some exchange has not ended while all other identifiers went round: those that are free leave the window.
+    fn close_gaps(&mut self) {
+        let free = |entry: &Entry<M, K>| matches!(entry.state, State::Free);
+        let gone = self.window.iter().take(self.sent).filter(|entry| free(entry)).count();
+        self.sent -= gone;
+        self.window.retain(|entry| !free(entry));
+        self.scattered = self.window.len();
+    }
+
+    /// An exchange is complete: the receiver has room for one more. [MQTT-4.9.0-2]
+    fn complete(&mut self) {
+        self.quota = self.quota.saturating_add(1).min(self.receive_maximum);
+        self.forget_free();
+    }
+
+    fn forget_free(&mut self) {
+        while self.window.front().is_some_and(|entry| matches!(entry.state, State::Free)) {
+            self.window.pop_front();
+            self.sent = self.sent.saturating_sub(1);
+            self.scattered = self.scattered.saturating_sub(1);
+        }
+    }
+}

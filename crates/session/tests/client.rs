@@ -1,0 +1,436 @@
+//! A client against a server that the test plays, word by word.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use std::num::{NonZeroU16, NonZeroU32};
+use std::time::Duration;
+
+use mqway_codec::{
+    Ack, Connack, Connect, Decoder, Disconnect, Packet, PacketId, PropertiesBuf, Property, Publish, QoS,
+    ReasonCode, ReasonCodesBuf, Suback, SubscribeOptions, Version,
+};
+use mqway_session::client::{
+    Client, Event, Fault, Incoming, Message, NotAccepted, Options, Outcome, SessionLost, Subscription,
+};
+
+const NOW: Duration = Duration::ZERO;
+
+struct Rig {
+    client: Client,
+    version: Version,
+}
+
+fn id(value: u16) -> PacketId {
+    PacketId::new(value).unwrap()
+}
+
+fn message(qos: QoS, payload: &str) -> Message {
+    Message { qos, ..Message::new("a/b", payload) }
+}
+
+impl Rig {
+    fn new(version: Version) -> Rig {
+        Rig::with(Options::new(version))
+    }
+
+    fn with(options: Options) -> Rig {
+        Rig { version: options.version, client: Client::new(options) }
+    }
+
+    /// A connection, up to CONNECT.
+    fn begin(&mut self, clean_start: bool) -> Vec<Vec<u8>> {
+        let mut connect = Connect::new(self.version, "c");
+        connect.clean_start = clean_start;
+        self.client.begin(NOW, &connect).unwrap();
+        self.sent()
+    }
+
+    fn connect(&mut self, session_present: bool) -> Event {
+        self.connect_with(session_present, &PropertiesBuf::new())
+    }
+
+    fn connect_with(&mut self, session_present: bool, properties: &PropertiesBuf) -> Event {
+        self.begin(false);
+        let mut connack = Connack::new(session_present, ReasonCode::Success);
+        connack.properties = properties.as_properties();
+        self.serve(Packet::Connack(connack)).unwrap();
+        self.client.next_event().unwrap()
+    }
+
+    fn serve(&mut self, packet: Packet<'_>) -> Result<(), Fault> {
+        let mut bytes = Vec::new();
+        packet.encode(self.version, &mut bytes).unwrap();
+        self.client.handle(NOW, &bytes).map(|used| assert_eq!(used, bytes.len()))
+    }
+
+    fn publish(&mut self, ticket: u64, qos: QoS, payload: &str) {
+        self.client.publish(NOW, ticket, message(qos, payload)).unwrap();
+    }
+
+    /// Takes the packets that the client has to write.
+    fn sent(&mut self) -> Vec<Vec<u8>> {
+        let packets = self.client.output().packets().map(<[u8]>::to_vec).collect();
+        self.client.output().clear();
+        packets
+    }
+
+    fn expect_sent(&mut self, expected: &[Packet<'_>]) {
+        let version = self.version;
+        let sent = self.sent();
+        let mut decoder = Decoder::with_version(version, usize::MAX);
+        let decoded: Vec<_> = sent.iter().map(|packet| decoder.next(packet).unwrap().unwrap().0).collect();
+        assert_eq!(decoded, expected);
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.client.next_event()).collect()
+    }
+}
+
+fn publish<'a>(number: u16, qos: QoS, dup: bool, payload: &'a str) -> Packet<'a> {
+    let mut publish = Publish::new("a/b", payload.as_bytes());
+    (publish.qos, publish.dup) = (qos, dup);
+    publish.packet_id = (qos != QoS::AtMostOnce).then(|| id(number));
+    Packet::Publish(publish)
+}
+
+fn ack(number: u16) -> Ack<'static> {
+    Ack::new(id(number))
+}
+
+const VERSIONS: [Version; 3] = [Version::V3_1, Version::V3_1_1, Version::V5];
+
+#[test]
+fn a_receiver_of_qos_2_that_lost_its_connection_after_pubrec_hands_the_message_on_once() {
+    for version in VERSIONS {
+        let mut rig = Rig::new(version);
+        rig.connect(false);
+        rig.serve(publish(7, QoS::ExactlyOnce, false, "x")).unwrap();
+        rig.expect_sent(&[Packet::Pubrec(ack(7))]);
+        assert_eq!(rig.events().len(), 1);
+        rig.client.lost();
+        rig.connect(true);
+        rig.serve(publish(7, QoS::ExactlyOnce, true, "x")).unwrap();
+        rig.expect_sent(&[Packet::Pubrec(ack(7))]); // [MQTT-4.3.3-10]
+        assert_eq!(rig.events(), []);
+        rig.serve(Packet::Pubrel(ack(7))).unwrap();
+        rig.expect_sent(&[Packet::Pubcomp(ack(7))]);
+        // The identifier is free for another message.
+        rig.serve(publish(7, QoS::ExactlyOnce, false, "y")).unwrap();
+        assert_eq!(rig.events().len(), 1);
+    }
+}
+
+#[test]
+fn a_pubrel_that_is_repeated_is_answered_and_ends_nothing() {
+    for version in VERSIONS {
+        let mut rig = Rig::new(version);
+        rig.connect(false);
+        rig.serve(publish(7, QoS::ExactlyOnce, false, "x")).unwrap();
+        rig.serve(Packet::Pubrel(ack(7))).unwrap();
+        rig.sent();
+        rig.client.lost();
+        rig.connect(true);
+        rig.serve(Packet::Pubrel(ack(7))).unwrap();
+        let answer = match version {
+            Version::V5 => Ack::with_reason(id(7), ReasonCode::PacketIdentifierNotFound),
+            _ => ack(7),
+        };
+        rig.expect_sent(&[Packet::Pubcomp(answer)]);
+        assert!(rig.client.is_connected());
+    }
+}
+
+#[test]
+fn a_sender_of_qos_1_sends_again_what_was_not_acknowledged_in_order_with_the_same_identifiers() {
+    for version in VERSIONS {
+        let mut rig = Rig::new(version);
+        rig.connect(false);
+        for (ticket, text) in ["a", "b", "c"].into_iter().enumerate() {
+            rig.publish(ticket as u64, QoS::AtLeastOnce, text);
+        }
+        rig.sent();
+        rig.serve(Packet::Puback(ack(2))).unwrap();
+        rig.client.lost();
+        rig.publish(3, QoS::AtLeastOnce, "d");
+        assert!(rig.client.output().is_empty());
+        rig.connect(true);
+        rig.expect_sent(&[
+            publish(1, QoS::AtLeastOnce, true, "a"), // [MQTT-3.3.1-1], [MQTT-4.4.0-1], [MQTT-4.6.0-1]
+            publish(3, QoS::AtLeastOnce, true, "c"),
+            publish(4, QoS::AtLeastOnce, false, "d"),
+        ]);
+    }
+}
+
+#[test]
+fn a_sender_whose_session_is_lost_sends_again_as_new_or_tells_what_failed() {
+    for (option, expected_events, expected_sent) in [
+        (
+            SessionLost::Resend,
+            0,
+            vec![publish(4, QoS::AtLeastOnce, false, "a"), publish(5, QoS::ExactlyOnce, false, "b")],
+        ),
+        (SessionLost::Fail, 2, vec![]),
+    ] {
+        let mut rig = Rig::with(Options { session_lost: option, ..Options::new(Version::V3_1_1) });
+        rig.connect(false);
+        rig.publish(1, QoS::AtLeastOnce, "a");
+        rig.publish(2, QoS::ExactlyOnce, "b");
+        rig.publish(3, QoS::ExactlyOnce, "released");
+        rig.serve(Packet::Pubrec(ack(3))).unwrap();
+        rig.sent();
+        rig.client.lost();
+        rig.connect(false);
+        let events = rig.events();
+        assert_eq!(events.len(), expected_events, "{events:?}");
+        for event in events {
+            assert!(matches!(event, Event::Published { outcome: Outcome::SessionLost(_), .. }), "{event:?}");
+        }
+        rig.expect_sent(&expected_sent);
+    }
+}
+
+#[test]
+fn a_sender_of_qos_2_after_pubrec_sends_pubrel_again_and_never_publish() {
+    for version in VERSIONS {
+        let mut rig = Rig::new(version);
+        rig.connect(false);
+        rig.publish(9, QoS::ExactlyOnce, "x");
+        rig.serve(Packet::Pubrec(ack(1))).unwrap();
+        rig.sent();
+        rig.client.lost();
+        rig.connect(true);
+        rig.expect_sent(&[Packet::Pubrel(ack(1))]); // [MQTT-4.4.0-1]
+        rig.serve(Packet::Pubcomp(ack(1))).unwrap();
+        assert_eq!(
+            rig.events(),
+            [Event::Published { ticket: 9, outcome: Outcome::Answered(ReasonCode::Success) }]
+        );
+    }
+}
+
+#[test]
+fn identifiers_of_the_two_directions_are_two_spaces() {
+    let mut rig = Rig::new(Version::V3_1_1);
+    rig.connect(false);
+    rig.publish(1, QoS::ExactlyOnce, "out");
+    rig.serve(publish(1, QoS::ExactlyOnce, false, "in")).unwrap();
+    rig.serve(Packet::Pubrel(ack(1))).unwrap();
+    rig.serve(Packet::Pubrec(ack(1))).unwrap();
+    rig.serve(Packet::Pubcomp(ack(1))).unwrap();
+    assert_eq!(rig.client.pending(), 0);
+    assert_eq!(rig.events().len(), 2);
+}
+
+#[test]
+fn no_more_is_under_way_than_the_server_takes() {
+    let mut rig = Rig::new(Version::V5);
+    let mut limits = PropertiesBuf::new();
+    limits.push(Property::ReceiveMaximum(NonZeroU16::new(2).unwrap())).unwrap();
+    rig.connect_with(false, &limits);
+    for ticket in 0..4 {
+        rig.publish(ticket, QoS::AtLeastOnce, "x");
+    }
+    assert_eq!(rig.sent().len(), 2); // [MQTT-3.3.4-7]
+    rig.serve(Packet::Puback(ack(1))).unwrap();
+    rig.expect_sent(&[publish(3, QoS::AtLeastOnce, false, "x")]);
+}
+
+#[test]
+fn a_message_that_the_server_does_not_take_is_told_and_holds_up_nothing() {
+    let mut rig = Rig::new(Version::V5);
+    let mut limits = PropertiesBuf::new();
+    limits.push(Property::MaximumPacketSize(NonZeroU32::new(20).unwrap())).unwrap();
+    limits.push(Property::MaximumQos(QoS::AtLeastOnce)).unwrap();
+    limits.push(Property::TopicAliasMaximum(5)).unwrap();
+    rig.connect_with(false, &limits);
+    rig.publish(1, QoS::AtLeastOnce, "much too large for this server");
+    rig.publish(2, QoS::AtMostOnce, "much too large for this server");
+    rig.publish(3, QoS::AtLeastOnce, "small");
+    let events = rig.events();
+    let too_large = |event: &Event| matches!(event, Event::Published { outcome: Outcome::TooLarge(_), .. });
+    assert!(events.len() == 2 && events.iter().all(too_large), "{events:?}"); // [MQTT-3.2.2-15]
+    let sent = rig.sent();
+    assert_eq!(sent.len(), 1);
+    // The alias that was not told before is told now.
+    assert!(sent[0].windows(3).any(|bytes| bytes == b"a/b"));
+    let refused = rig.client.publish(NOW, 4, message(QoS::ExactlyOnce, "x")).unwrap_err();
+    assert!(matches!(refused, NotAccepted::QosNotSupported(_))); // [MQTT-3.2.2-11]
+}
+
+#[test]
+fn a_topic_is_sent_by_its_alias_from_the_second_time_on_and_anew_on_each_connection() {
+    let mut rig = Rig::new(Version::V5);
+    let mut limits = PropertiesBuf::new();
+    limits.push(Property::TopicAliasMaximum(1)).unwrap();
+    for _ in 0..2 {
+        rig.connect_with(true, &limits);
+        rig.publish(1, QoS::AtMostOnce, "x");
+        rig.publish(2, QoS::AtMostOnce, "x");
+        let sent = rig.sent();
+        assert!(sent[0].windows(3).any(|bytes| bytes == b"a/b"));
+        assert!(!sent[1].windows(3).any(|bytes| bytes == b"a/b"));
+        rig.client.lost();
+    }
+}
+
+#[test]
+fn subscriptions_are_made_again_where_the_session_is_gone_and_not_where_it_is_there() {
+    let mut rig = Rig::new(Version::V5);
+    rig.connect(false);
+    let subscription = |filter: &str| Subscription {
+        filter: filter.into(),
+        options: SubscribeOptions::new(QoS::AtLeastOnce),
+        identifier: None,
+    };
+    rig.client.subscribe(NOW, 1, vec![subscription("a"), subscription("b")]);
+    assert_eq!(rig.sent().len(), 1);
+    let mut codes = ReasonCodesBuf::new();
+    codes.push(ReasonCode::GrantedQos1);
+    codes.push(ReasonCode::NotAuthorized);
+    rig.serve(Packet::Suback(Suback::new(id(1), codes.as_codes()))).unwrap();
+    let codes = vec![ReasonCode::GrantedQos1, ReasonCode::NotAuthorized];
+    assert_eq!(rig.events(), [Event::Answered { ticket: 1, codes }]);
+    rig.client.lost();
+    rig.connect(true);
+    assert_eq!(rig.sent().len(), 0);
+    rig.client.lost();
+    rig.connect(false);
+    let sent = rig.sent();
+    assert_eq!(sent.len(), 1, "the one that was granted");
+    assert_eq!(sent[0][0], 0x82);
+    rig.client.lost();
+    rig.client.unsubscribe(NOW, 2, vec!["a".into()]);
+    rig.connect(false);
+    let sent = rig.sent();
+    assert!(sent.len() == 1 && sent[0][0] == 0xa2);
+}
+
+#[test]
+fn a_request_whose_connection_is_lost_is_told() {
+    let mut rig = Rig::new(Version::V3_1_1);
+    rig.connect(false);
+    let options = SubscribeOptions::new(QoS::AtMostOnce);
+    rig.client.subscribe(NOW, 5, vec![Subscription { filter: "a".into(), options, identifier: None }]);
+    rig.sent();
+    rig.client.lost();
+    assert_eq!(rig.events(), [Event::Unanswered { ticket: 5 }]);
+}
+
+#[test]
+fn acknowledgement_by_token_counts_once_and_for_its_own_connection() {
+    let mut rig = Rig::with(Options { manual_acknowledgement: true, ..Options::new(Version::V3_1_1) });
+    let token = |event: &Event| match event {
+        Event::Message(Incoming { token: Some(token), .. }) => token.clone(),
+        other => panic!("{other:?}"),
+    };
+    rig.connect(false);
+    rig.serve(publish(1, QoS::AtLeastOnce, false, "x")).unwrap();
+    rig.expect_sent(&[]);
+    let first = token(&rig.events()[0]);
+    rig.client.acknowledge(NOW, first.clone());
+    rig.expect_sent(&[Packet::Puback(ack(1))]);
+    rig.client.acknowledge(NOW, first);
+    rig.expect_sent(&[]);
+
+    // Of QoS 1, the same identifier on the next connection may be another message.
+    rig.serve(publish(2, QoS::AtLeastOnce, false, "x")).unwrap();
+    rig.serve(publish(3, QoS::ExactlyOnce, false, "x")).unwrap();
+    let events = rig.events();
+    let (stale, same) = (token(&events[0]), token(&events[1]));
+    rig.client.lost();
+    rig.connect(true);
+    rig.serve(publish(2, QoS::AtLeastOnce, true, "x")).unwrap();
+    rig.serve(publish(3, QoS::ExactlyOnce, true, "x")).unwrap();
+    assert_eq!(rig.events().len(), 1, "of QoS 2 it is the same message");
+    rig.client.acknowledge(NOW, stale);
+    rig.expect_sent(&[]);
+    rig.client.acknowledge(NOW, same);
+    rig.expect_sent(&[Packet::Pubrec(ack(3))]);
+}
+
+#[test]
+fn silence_is_broken_by_pingreq_and_a_server_that_does_not_answer_is_given_up() {
+    let mut rig = Rig::new(Version::V5);
+    let mut limits = PropertiesBuf::new();
+    limits.push(Property::ServerKeepAlive(20)).unwrap();
+    rig.connect_with(false, &limits);
+    let seconds = Duration::from_secs;
+    assert_eq!(rig.client.poll_timeout(), Some(seconds(20))); // [MQTT-3.2.2-21]
+    rig.client.handle_timeout(seconds(20)).unwrap();
+    rig.expect_sent(&[Packet::Pingreq]);
+    assert_eq!(rig.client.poll_timeout(), Some(seconds(30)));
+    assert_eq!(rig.client.handle_timeout(seconds(30)), Err(Fault::NoAnswer));
+}
+
+#[test]
+fn a_server_that_breaks_the_rules_is_told_so_in_5_0_and_left() {
+    let too_many = publish(2, QoS::AtLeastOnce, false, "x");
+    for (packet, reason) in [
+        (Packet::Pingreq, 0x82),
+        (Packet::Puback(ack(9)), 0x82),
+        (Packet::Connack(Connack::new(false, ReasonCode::Success)), 0x82),
+        (too_many, 0x93),
+    ] {
+        let options =
+            Options { receive_maximum: 1, manual_acknowledgement: true, ..Options::new(Version::V5) };
+        let mut rig = Rig::with(options);
+        rig.connect(false);
+        rig.serve(publish(1, QoS::AtLeastOnce, false, "x")).unwrap();
+        rig.serve(packet).unwrap_err();
+        assert_eq!(rig.sent(), [[0xe0, 1, reason]], "{packet:?}");
+        assert!(!rig.client.is_connected());
+    }
+}
+
+#[test]
+fn a_refusal_is_told_also_one_in_the_words_of_3_1_1() {
+    for (version, refusal) in [
+        (Version::V3_1_1, &b"\x20\x02\x00\x05"[..]),
+        (Version::V5, b"\x20\x03\x00\x87\x00"),
+        (Version::V5, b"\x20\x02\x00\x05"),
+    ] {
+        let mut rig = Rig::new(version);
+        rig.begin(true);
+        rig.client.handle(NOW, refusal).unwrap();
+        let events = rig.events();
+        assert!(
+            matches!(events[..], [Event::Refused { reason: ReasonCode::NotAuthorized, .. }]),
+            "{events:?}"
+        );
+    }
+}
+
+#[test]
+fn a_session_that_was_not_wanted_is_a_fault() {
+    let mut rig = Rig::new(Version::V5);
+    rig.begin(true);
+    let fault = rig.serve(Packet::Connack(Connack::new(true, ReasonCode::Success)));
+    assert_eq!(fault, Err(Fault::SessionPresent)); // [MQTT-3.2.2-2]
+}
+
+#[test]
+fn packets_that_come_byte_by_byte_are_the_same_packets() {
+    let mut rig = Rig::new(Version::V5);
+    rig.connect(false);
+    let mut bytes = Vec::new();
+    publish(7, QoS::AtLeastOnce, false, "in pieces").encode(Version::V5, &mut bytes).unwrap();
+    for end in 1..bytes.len() {
+        assert_eq!(rig.client.handle(NOW, &bytes[..end]), Ok(0));
+    }
+    assert_eq!(rig.client.handle(NOW, &bytes), Ok(bytes.len()));
+    assert_eq!(rig.events().len(), 1);
+}
+
+#[test]
+fn disconnect_is_the_last_word() {
+    let mut rig = Rig::new(Version::V5);
+    rig.connect(false);
+    rig.client.disconnect(ReasonCode::DisconnectWithWill, PropertiesBuf::new().as_properties());
+    rig.expect_sent(&[Packet::Disconnect(Disconnect::new(ReasonCode::DisconnectWithWill))]);
+    rig.publish(1, QoS::AtMostOnce, "later");
+    rig.expect_sent(&[]);
+    rig.connect(false);
+    assert_eq!(rig.sent().len(), 1);
+}
