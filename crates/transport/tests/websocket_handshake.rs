@@ -496,7 +496,7 @@ fn errors_say_what_really_happened() {
     );
     assert_eq!(
         told("\u{15}\u{3}\u{1}"),
-        "server does not answer the WebSocket handshake with HTTP but with \"\\x15\\x03\\x01\""
+        "server answers the WebSocket handshake in TLS; should the URL begin with wss://?"
     );
     assert!(told(&format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(20_000))).contains("more than 16384 bytes"));
     let mut client = ClientHandshake::start(Arc::new(options()), &mut Vec::new()).unwrap();

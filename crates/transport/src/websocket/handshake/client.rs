@@ -59,6 +59,9 @@ pub enum HandshakeError {
         /// Its first bytes, escaped.
         start: String,
     },
+    /// The answer is TLS.
+    #[error("server answers the WebSocket handshake in TLS; should the URL begin with wss://?")]
+    Tls,
     /// The answer is HTTP, but damaged.
     #[error("server's answer to the WebSocket handshake is malformed: {0}")]
     Malformed(String),
@@ -245,6 +248,10 @@ fn check_start(bytes: &[u8]) -> Result<(), HandshakeError> {
     let len = bytes.len().min(expected.len());
     if bytes[..len] == expected[..len] {
         return Ok(());
+    }
+    // An alert of any version (RFC 8446 §5.1): so begins the answer of a TLS server to what is no TLS.
+    if bytes.starts_with(b"\x15\x03") {
+        return Err(HandshakeError::Tls);
     }
     Err(HandshakeError::NotHttp { start: bytes[..bytes.len().min(32)].escape_ascii().to_string() })
 }
