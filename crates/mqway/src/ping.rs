@@ -139,12 +139,20 @@ impl Args {
         TopicName::new(&topic)
             .map_err(|error| Failure::usage(format_args!("bad topic {topic:?}: {error}")))?;
         let password = self.password.clone().map(String::into_bytes);
+        let password = password.or_else(|| url.password.as_ref().map(|secret| secret.expose().to_vec()));
+        let user_name = self.username.clone().or_else(|| url.user.clone());
+        // [MQTT-3.1.2-22] of 3.1.1
+        if password.is_some() && user_name.is_none() && self.protocol_version != Version::V5 {
+            return Err(Failure::usage(
+                "a password needs a user name before MQTT 5.0; add --username, or use -V 5",
+            ));
+        }
         Ok(Plan {
             version: self.protocol_version,
             // No longer than the 23 characters that every server takes. [MQTT-3.1.3-5]
             client_id: self.id.clone().unwrap_or_else(|| format!("mqway-ping-{number:012x}")),
-            user_name: self.username.clone().or_else(|| url.user.clone()),
-            password: password.or_else(|| url.password.as_ref().map(|secret| secret.expose().to_vec())),
+            user_name,
+            password,
             keep_alive: self.keepalive,
             topic,
             payload: format!("mqway ping {:012x}", random()).into_bytes(),

@@ -10,6 +10,9 @@ use crate::failure::{Failure, Status};
 /// Longest packet that is taken from the server, in bytes: ours is short, but the topic may carry others' too.
 const MAX_PACKET: usize = 1024 * 1024;
 
+/// How a TLS server begins its answer to what is no TLS: an alert, of any version (RFC 8446 §5.1).
+const TLS_ALERT: &[u8] = b"\x15\x03";
+
 const SUBSCRIBE_ID: PacketId = PacketId::MIN;
 const PUBLISH_ID: PacketId = PacketId::MIN.next();
 
@@ -114,6 +117,11 @@ impl Exchange {
         if self.state == State::Connecting && bytes.starts_with(b"HTTP/") {
             return Err(Failure::other(
                 "the server answers in HTTP; should the URL begin with ws:// or wss://?",
+            ));
+        }
+        if self.state == State::Connecting && bytes.starts_with(TLS_ALERT) {
+            return Err(Failure::other(
+                "the server answers in TLS; should the URL begin with tls:// or wss://?",
             ));
         }
         let mut taken = 0;

@@ -161,12 +161,13 @@ fn refusals_have_their_statuses() {
 }
 
 #[test]
-fn a_web_server_is_told_from_a_broken_one() {
+fn web_and_tls_servers_are_told_from_broken_ones() {
     let told = |bytes: &[u8]| {
         let (mut exchange, mut output) = started(Version::V3_1_1, QoS::AtMostOnce);
         exchange.feed(bytes, &mut output).unwrap_err().message
     };
     assert!(told(b"HTTP/1.1 400 Bad Request\r\n").contains("begin with ws://"));
+    assert!(told(b"\x15\x03\x03\x00\x02\x02\x32").contains("begin with tls://"));
     assert!(told(b"SSH-2.0-OpenSSH_9.2p1\r\n").starts_with("the server broke the protocol"));
 }
 
