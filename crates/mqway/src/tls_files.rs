@@ -39,7 +39,7 @@ pub fn server(listener: &Listener, url: &Url) -> Result<Arc<ServerConfig>, Failu
         alpn: names(listener.alpn.as_deref()),
         ..ServerSetup::new(Identity { chain: cert.pem(), key: key.pem() })
     };
-    setup.build().map_err(Failure::usage)
+    setup.build().map_err(|error| Failure::usage(format_args!("listener {url}: {error}")))
 }
 
 /// The TLS towards an upstream at `url`, and the name that its certificate must bear.
@@ -70,7 +70,8 @@ pub fn client(upstream: &Upstream, url: &Url) -> Result<(Arc<ClientConfig>, Serv
     };
     let name =
         tls::server_name(upstream.server_name.as_deref().unwrap_or(&url.host)).map_err(Failure::usage)?;
-    Ok((setup.build().map_err(Failure::usage)?, name))
+    let config = setup.build().map_err(|error| Failure::usage(format_args!("upstream {url}: {error}")))?;
+    Ok((config, name))
 }
 
 /// A file in memory, with its name for messages.
