@@ -4,7 +4,7 @@ mod counters;
 pub mod flags;
 pub mod wiring;
 
-use mqway_engine::{Bound, ListenerId, StartError};
+use mqway_engine::{Bound, Listener, ListenerId, StartError};
 use mqway_proxy::{Config, Proxy};
 use mqway_transport::Url;
 use mqway_transport::url::Scheme;
@@ -37,9 +37,10 @@ pub fn serve(flags: &Flags, start: impl FnOnce(Config) -> Result<Proxy, StartErr
     let Wired { config, urls, grace } = wiring::wire(&settings)?;
     let mut signals = Signals::catch()?;
     open_files::raise_limit();
+    let paths: Vec<_> = config.listeners.iter().map(paths_served).collect();
     let proxy = start(config).map_err(|error| not_started(&error, &urls))?;
-    for (url, bound) in urls.iter().zip(proxy.addresses()) {
-        announce(url, bound);
+    for ((url, paths), bound) in urls.iter().zip(&paths).zip(proxy.addresses()) {
+        announce(url, paths, bound);
     }
     let counted = Counted::of(&proxy);
     loop {
@@ -59,11 +60,15 @@ pub fn serve(flags: &Flags, start: impl FnOnce(Config) -> Result<Proxy, StartErr
     if ended_well { Ok(()) } else { Err(Failure::other("a worker thread has panicked")) }
 }
 
+/// Where a listener serves WebSocket, if it does: settings may list other paths than that of its URL.
+fn paths_served(listener: &Listener) -> String {
+    listener.options.websocket.as_ref().map_or_else(String::new, |websocket| websocket.paths.join(", "))
+}
+
 /// One line, by which people and scripts know that clients may come.
-fn announce(url: &Url, bound: &Bound) {
-    let path = url.path.split('?').next().unwrap_or_default();
+fn announce(url: &Url, paths: &str, bound: &Bound) {
     match bound {
-        Bound::Tcp(address) => say(format_args!("listening {}://{address}{path}", url.scheme)),
+        Bound::Tcp(address) => say(format_args!("listening {}://{address}{paths}", url.scheme)),
         Bound::Unix(path) => say(format_args!("listening unix://{}", path.display())),
     }
     if let (Bound::Tcp(address), Scheme::Tcp | Scheme::Ws) = (bound, url.scheme)

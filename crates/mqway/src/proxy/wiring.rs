@@ -13,7 +13,8 @@ use mqway_transport::websocket::{self, OriginPattern, Origins};
 use mqway_transport::{ServerOptions, Url};
 
 use crate::failure::Failure;
-use crate::settings::{self, Settings};
+use crate::quantity::{Bytes, Seconds};
+use crate::settings::{self, Limits, Settings};
 use crate::{reach, tls_files};
 
 /// Time that connections get to end well when the proxy stops, if nothing else is said.
@@ -34,8 +35,9 @@ pub struct Wired {
 /// # Errors
 /// One line about the first setting that cannot be meant, or the first file that cannot be used.
 pub fn wire(settings: &Settings) -> Result<Wired, Failure> {
-    let mut config = Config::default();
     let limits = &settings.limits;
+    check_limits(limits)?;
+    let mut config = Config::default();
     let engine = &mut config.engine.limits;
     set(&mut engine.connections, limits.max_connections);
     set(&mut engine.connections_per_address, limits.max_connections_per_address);
@@ -54,6 +56,28 @@ pub fn wire(settings: &Settings) -> Result<Wired, Failure> {
     config.listeners = listeners;
     config.upstreams = upstreams(settings, config.limits.dial_time)?;
     Ok(Wired { config, urls, grace: limits.grace.map_or(GRACE, |time| time.0) })
+}
+
+/// A limit of nothing would let nobody through, which nobody means.
+fn check_limits(limits: &Limits) -> Result<(), Failure> {
+    let no_time = |time: Option<Seconds>| time.is_some_and(|time| time.0.is_zero());
+    let no_bytes = |bytes: Option<Bytes>| bytes.is_some_and(|bytes| bytes.0 == 0);
+    let zero = [
+        ("max_connections", limits.max_connections == Some(0)),
+        ("max_connections_per_address", limits.max_connections_per_address == Some(0)),
+        ("connect_timeout", no_time(limits.connect_timeout)),
+        ("dial_timeout", no_time(limits.dial_timeout)),
+        ("connack_timeout", no_time(limits.connack_timeout)),
+        ("max_packet", no_bytes(limits.max_packet)),
+        ("max_buffered", no_bytes(limits.max_buffered)),
+        ("max_buffered_per_connection", no_bytes(limits.max_buffered_per_connection)),
+    ];
+    match zero.iter().find(|(_, zero)| *zero) {
+        Some((key, _)) => Err(Failure::usage(format_args!(
+            "{key} is 0, which lets nobody through; raise it or leave it out"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn set<T>(default: &mut T, setting: Option<T>) {

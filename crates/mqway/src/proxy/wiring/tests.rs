@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::settings::{Limits, Listener as ListenerSettings, Upstream as UpstreamSettings};
+use crate::settings::{Listener as ListenerSettings, Upstream as UpstreamSettings};
 
 fn on(url: &str) -> ListenerSettings {
     ListenerSettings { url: Some(url.to_owned()), ..ListenerSettings::default() }
@@ -58,6 +58,26 @@ fn limits_arrive_where_they_hold() {
     assert_eq!(config.limits.dial_time, Duration::from_secs(4));
     assert_eq!(config.limits.connack_time, Duration::from_secs(5));
     assert_eq!((config.limits.packet, grace), (6, Duration::from_secs(10)));
+}
+
+#[test]
+fn a_limit_that_lets_nobody_through_is_refused() {
+    for key in [
+        "max_connections",
+        "max_connections_per_address",
+        "connect_timeout",
+        "dial_timeout",
+        "connack_timeout",
+        "max_packet",
+        "max_buffered",
+        "max_buffered_per_connection",
+    ] {
+        let limits: Limits = toml::from_str(&format!("{key} = 0")).unwrap();
+        let told = refused(&Settings { limits, ..with(on("tcp://:0")) });
+        assert!(told.starts_with(&format!("{key} is 0")), "{told}");
+    }
+    let limits: Limits = toml::from_str("grace = 0").unwrap();
+    assert!(wire(&Settings { limits, ..with(on("tcp://:0")) }).is_ok());
 }
 
 #[test]
