@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use crate::failure::Failure;
-use crate::logging::say;
+use crate::logging::{self, say};
 use crate::proxy::wiring;
 use crate::settings::{DEFAULT_FILE, Settings};
 
@@ -32,7 +32,10 @@ enum Action {
 pub fn run(args: &Args) -> Result<(), Failure> {
     match &args.action {
         Action::Check { file } => {
-            wiring::wire(&Settings::load(Some(file))?)?;
+            let settings = Settings::load(Some(file))?;
+            // What the proxy would warn of, it warns of here.
+            logging::start(settings.log.level.as_deref())?;
+            wiring::wire(&settings)?;
             say(format_args!("{} is good", file.display()));
             Ok(())
         }

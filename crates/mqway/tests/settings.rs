@@ -58,6 +58,7 @@ fn a_flag_beats_the_environment_that_beats_the_file() {
     command.env("MQWAY__LISTENERS__0__URL", "ws://127.0.0.1:0/key");
     command.env("MQWAY_LISTEN", "ws://127.0.0.1:0/variable");
     assert_eq!(path_served(command), "/flag");
+    assert_eq!(path_served(with_file("--path /listed")), "/listed");
 }
 
 #[test]
@@ -75,6 +76,20 @@ fn the_explained_configuration_is_one_that_works() {
     let file = file(&String::from_utf8(default.stdout).unwrap());
     let check = finished(mqway(&format!("config check {}", file.path().display())));
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+}
+
+#[test]
+fn a_check_finds_and_says_what_a_start_would() {
+    let ends = "[[listeners]]\nurl = \"tcp://:0\"\n[[upstreams]]\nurl = \"wss://h\"\ninsecure = true\n";
+    let checked = |text: String| {
+        let file = file(&text);
+        let output = finished(mqway(&format!("config check {}", file.path().display())));
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (status, told) = checked(ends.to_owned());
+    assert!(status == Some(0) && told.contains("certificates of upstreams are not checked"), "{told}");
+    let (status, told) = checked(format!("{ends}[log]\nlevel = \"loud\"\n"));
+    assert!(status == Some(2) && told.contains("is no log level"), "{told}");
 }
 
 #[test]
@@ -99,7 +114,7 @@ fn mistakes_are_one_line_and_status_2() {
         ("proxy --listen tls://:0 --upstream tcp://h --cert /no --key /no".to_owned(), "cannot read /no"),
         ("proxy --listen tcp://:0 --upstream wss://u:geheim@h:x/".to_owned(), "bad URL"),
         ("ping tcp://h --topic a/#".to_owned(), "bad topic"),
-        ("ping tcp://h -P geheim".to_owned(), "password"),
+        ("ping tcp://h -P geheim".to_owned(), "a password needs a user name before MQTT 5.0; add --username"),
         ("ping tcp://h -q 3".to_owned(), "write 0, 1 or 2"),
         ("ping tcp://h -V 4".to_owned(), "write 31, 311 or 5"),
         ("ping wss://u:geheim@h:x/".to_owned(), "bad URL"),
