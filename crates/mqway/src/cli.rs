@@ -16,7 +16,8 @@ use crate::{config, ping, proxy, tap};
     version,
     about = "MQTT over every transport: a proxy between them, and tools to look at them",
     after_help = "URLs: tcp:// (mqtt://), tls:// (mqtts://), ws://, wss://, unix:///path.\n\
-        Every flag is also a variable of the environment: --max-packet is MQWAY_MAX_PACKET."
+        Every flag is also a variable of the environment: --max-packet is MQWAY_MAX_PACKET.\n\
+        Where a flag may be repeated, blanks separate the values of its variable (line ends, those of header fields)."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -59,11 +60,15 @@ impl Cli {
     }
 }
 
+/// Commands of later versions, which people may have read about.
+const NOT_YET: [&str; 10] =
+    ["broker", "sub", "pub", "rr", "bench", "check", "ctl", "passwd", "completions", "man"];
+
 /// Clap's message without its usage and its advice to ask for help, but with its suggestions.
 fn in_one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::InvalidSubcommand
         && let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand)
-        && ["broker", "sub", "pub", "rr", "bench", "check", "ctl", "passwd"].contains(&name.as_str())
+        && NOT_YET.contains(&name.as_str())
     {
         return format!("`mqway {name}` is not in this version; mqway --help lists the commands that are");
     }

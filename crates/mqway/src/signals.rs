@@ -15,7 +15,7 @@ use crate::failure::Failure;
 pub enum Request {
     /// End well, within the grace time. Once this has been told, the next such signal ends the process at once.
     Stop,
-    /// Read certificates again.
+    /// Read settings and certificates again.
     Reload,
     /// Print the counters.
     Report,

@@ -56,7 +56,7 @@ struct ListenerFlags {
     /// Let browsers in from this origin only: https://a.example, https://*.a.example or null; repeat it for more
     #[arg(long, value_name = "ORIGIN", env = "MQWAY_ALLOW_ORIGIN", value_delimiter = ' ')]
     allow_origin: Vec<String>,
-    /// Serve WebSocket at this path too [default: the path of the listener's URL]
+    /// Serve WebSocket at this path; repeat it for more [default: the path of the listener's URL]
     #[arg(long, value_name = "PATH", env = "MQWAY_PATH", value_delimiter = ' ')]
     path: Vec<String>,
     /// Refuse WebSocket clients that offer no subprotocol
@@ -90,7 +90,8 @@ struct UpstreamFlags {
     /// Send this header field with the WebSocket handshake; repeat it for more
     #[arg(long, value_name = "'NAME: VALUE'", env = "MQWAY_UPSTREAM_HEADER", value_delimiter = '\n')]
     upstream_header: Vec<String>,
-    /// Dial through this proxy, http://host:port or socks5://host:port [default: from HTTPS_PROXY, ALL_PROXY, NO_PROXY]
+    /// Dial through this proxy, http://host:port or socks5://host:port, or "none" for none
+    /// [default: from HTTPS_PROXY, ALL_PROXY, NO_PROXY]
     #[arg(long, value_name = "URL", env = "MQWAY_UPSTREAM_PROXY")]
     upstream_proxy: Option<String>,
 }
@@ -112,7 +113,8 @@ struct LimitFlags {
     /// Time for an upstream's answer to CONNECT [default: 30]
     #[arg(long, value_name = "SECS", env = "MQWAY_CONNACK_TIMEOUT")]
     connack_timeout: Option<Seconds>,
-    /// Longest packet that is passed on [default: the longest that MQTT knows]
+    /// Longest packet that is passed on; CONNECT has 512 KiB and, PUBLISH apart, others 1 MiB at the most
+    /// [default: the longest that MQTT knows]
     #[arg(long, value_name = "BYTES", env = "MQWAY_MAX_PACKET")]
     max_packet: Option<Bytes>,
     /// Most bytes in memory for all connections together [default: 1GiB]
