@@ -33,7 +33,7 @@ fn is_served(address: SocketAddr) -> bool {
 }
 
 #[test]
-fn connections_in_all() {
+fn one_connection_too_many_is_not_served_until_another_ends() {
     let (proxy, _broker) = limited(&["--max-connections", "2"]);
     let (one, _two) = (enter(&proxy, V3_1_1), enter(&proxy, V5));
     assert!(!is_served(proxy.address()));
@@ -42,7 +42,7 @@ fn connections_in_all() {
 }
 
 #[test]
-fn connections_per_address() {
+fn one_connection_too_many_of_an_address_is_not_served_until_another_ends() {
     let (proxy, _broker) = limited(&["--max-connections-per-address", "2"]);
     let (one, _two) = (enter(&proxy, V3_1_1), enter(&proxy, V5));
     assert!(!is_served(proxy.address()));
@@ -51,7 +51,7 @@ fn connections_per_address() {
 }
 
 #[test]
-fn the_time_to_connect() {
+fn clients_that_send_no_whole_connect_in_time_are_closed() {
     let (proxy, broker) = limited(&["--connect-timeout", "1"]);
     let begun = Instant::now();
     let mut silent = dial_tcp(proxy.address());
@@ -66,7 +66,7 @@ fn the_time_to_connect() {
 
 /// Who has connected in time may be silent as long as its keep alive allows.
 #[test]
-fn the_time_to_connect_ends_with_connack() {
+fn the_time_to_connect_does_not_bound_what_comes_after() {
     let (proxy, _broker) = limited(&["--connect-timeout", "1"]);
     let mut client = enter(&proxy, V3_1_1);
     std::thread::sleep(Duration::from_millis(2500));
@@ -75,7 +75,7 @@ fn the_time_to_connect_ends_with_connack() {
 }
 
 #[test]
-fn the_size_of_a_packet_from_the_client() {
+fn a_packet_a_byte_over_the_limit_is_answered_0x95_in_5_0_and_closed_in_3_1_1() {
     let (proxy, _broker) = limited(&["--max-packet", "1000"]);
     for level in [V3_1_1, V5] {
         let mut client = enter(&proxy, level);
@@ -93,7 +93,7 @@ fn the_size_of_a_packet_from_the_client() {
 }
 
 #[test]
-fn the_size_of_connect() {
+fn a_connect_over_the_limit_is_closed_and_no_upstream_dialled() {
     let (proxy, broker) = limited(&["--max-packet", "1000"]);
     let mut client = dial_tcp(proxy.address());
     client.write_all(&packets::connect(V3_1_1, &"x".repeat(2000))).unwrap();
