@@ -45,6 +45,10 @@ pub(crate) struct Pool {
 /// A buffer that grew over this goes back to the allocator rather than to the pool.
 const LARGEST_KEPT: usize = 256 * 1024;
 
+/// A buffer for bytes that may lie in it for long is no more than this many times as large as they are. Else a peer
+/// that has us wait for the rest of a packet would hold far more memory than it is counted for.
+const MOST_SLACK: usize = 4;
+
 /// The bytes that a pool keeps at the most.
 const POOL_BYTES: usize = 8 * 1024 * 1024;
 
@@ -65,6 +69,24 @@ impl Pool {
             }
             None => Vec::with_capacity(SMALLEST_KEPT),
         };
+    }
+
+    /// Appends to `place` what may lie there for long.
+    pub fn store(&mut self, place: &mut Vec<u8>, bytes: &[u8]) {
+        let most = bytes.len().saturating_mul(MOST_SLACK);
+        if self.free.last().is_some_and(|buffer| buffer.capacity() <= most) {
+            self.lend(place);
+        }
+        place.extend_from_slice(bytes);
+    }
+
+    /// Moves what is left in `place` to a buffer of its size, if it lies in one that is far larger.
+    pub fn shrink(&mut self, place: &mut Vec<u8>) {
+        if place.capacity() > SMALLEST_KEPT.max(place.len().saturating_mul(MOST_SLACK)) {
+            let mut large = std::mem::take(place);
+            self.store(place, &large);
+            self.take_back(&mut large);
+        }
     }
 
     /// Takes back the buffer of `place`, which then owns no memory.
@@ -107,5 +129,22 @@ mod tests {
             pool.take_back(&mut other);
             assert!(pool.free.is_empty() && other.capacity() == 0);
         }
+    }
+
+    #[test]
+    fn a_few_bytes_that_stay_do_not_hold_a_large_buffer() {
+        let mut pool = Pool::new();
+        pool.take_back(&mut Vec::with_capacity(100_000));
+        let mut place = Vec::new();
+        pool.store(&mut place, b"x");
+        assert!(place == b"x" && place.capacity() < 100);
+        let mut place = vec![1; 50_000];
+        place.truncate(10);
+        pool.shrink(&mut place);
+        assert!(place == [1; 10] && place.capacity() < 100);
+        assert_eq!(pool.free.len(), 2);
+        let mut place = Vec::new();
+        pool.store(&mut place, &[2; 40_000]);
+        assert!(place == [2; 40_000] && pool.free.len() == 1);
     }
 }

@@ -23,9 +23,6 @@ use crate::{ConnId, Core, Counters, Io, ListenerId, Origin, Why};
 /// How often in one tick the core may answer to what its own answers brought about, before others get their turn.
 const MOST_ROUNDS: usize = 16;
 
-/// Unused bytes up to this get memory of their own, rather than a buffer of the pool.
-const SMALL: usize = 1024;
-
 /// What a shell does for the driver.
 pub(crate) trait Shell<M> {
     /// Writes to the connection's socket, without blocking.
@@ -293,6 +290,7 @@ impl<C: Core> Driver<C> {
         let mut unread = std::mem::take(&mut conn.unread);
         let used = self.core.data(&mut self.io, id, &mut unread).min(unread.len());
         unread.drain(..used);
+        self.io.pool.shrink(&mut unread);
         match self.io.table.find(id) {
             Some(conn) if !unread.is_empty() => {
                 conn.unread = unread;
@@ -312,11 +310,7 @@ impl<C: Core> Driver<C> {
             && let Some(conn) = self.io.table.find(id)
             && conn.phase != Phase::Closing
         {
-            // Mostly the start of one packet: worth no more memory than it has bytes.
-            if left.len() > SMALL {
-                self.io.pool.lend(&mut conn.unread);
-            }
-            conn.unread.extend_from_slice(left);
+            self.io.pool.store(&mut conn.unread, left);
         }
         self.bound_unread(id, used);
     }
