@@ -6,6 +6,9 @@ UPSTREAM ?= tcp://127.0.0.1:1883
 ARGS     ?=
 SECONDS  ?= 60
 
+# The port of the first plain TCP listener, if there is one.
+tcp_port = $(lastword $(subst :, ,$(firstword $(filter tcp://%,$(LISTEN)))))
+
 .PHONY: help run build test long setup format lint unit doc fuzz bench deny
 
 help: ## Print this list
@@ -15,11 +18,12 @@ run: build ## Start the proxy: LISTEN="URL..." UPSTREAM="URL..." ARGS="more flag
 	@echo
 	@echo "The proxy takes MQTT at $(LISTEN) and brings it to $(UPSTREAM)."
 	@echo "What to do next, in another terminal:"
-	@echo "  mosquitto                                            # a broker at tcp://127.0.0.1:1883, if you have none"
-	@echo "  mosquitto_sub -p 1884 -t 'hello/#' -v                # listen, through the proxy"
-	@echo "  mosquitto_pub -p 1884 -t hello/world -m hi           # and speak"
+	@[ "$(UPSTREAM)" != tcp://127.0.0.1:1883 ] || echo "  mosquitto  # a broker at $(UPSTREAM), if you have none"
+	@[ -z "$(tcp_port)" ] || echo "  mosquitto_sub -p $(tcp_port) -t 'hello/#' -v  # listen, through the proxy"
+	@[ -z "$(tcp_port)" ] || echo "  mosquitto_pub -p $(tcp_port) -t hello/world -m hi  # and speak"
 	@echo "  $(CARGO) run --release -- ping $(firstword $(LISTEN))  # or the whole round trip, step by step"
-	@echo "Another broker: make run UPSTREAM=wss://broker.example.com/mqtt     All flags: mqway proxy --help"
+	@echo "Another broker: make run UPSTREAM=wss://broker.example.com/mqtt"
+	@echo "All flags: $(CARGO) run --release -- proxy --help"
 	@echo
 	@$(CARGO) run --release --quiet --package mqway -- proxy \
 		$(addprefix --listen ,$(LISTEN)) $(addprefix --upstream ,$(UPSTREAM)) $(ARGS)
