@@ -189,19 +189,14 @@ impl ListenerFlags {
             ("--client-auth", self.client_auth.is_some()),
             ("--alpn", !self.alpn.is_empty()),
         ];
-        if !any_tls && let Some((flag, _)) = tls.iter().find(|(_, given)| *given) {
-            return Err(needs(flag, "a listener", "tls:// or wss://"));
-        }
         let websocket = [
             ("--allow-origin", !self.allow_origin.is_empty()),
             ("--path", !self.path.is_empty()),
             ("--strict-subprotocol", self.strict_subprotocol),
             ("--trust-forwarded", !self.trust_forwarded.is_empty()),
         ];
-        match websocket.iter().find(|(_, given)| *given) {
-            Some((flag, _)) if !any_websocket => Err(needs(flag, "a listener", "ws:// or wss://")),
-            _ => Ok(()),
-        }
+        useful(any_tls, &tls, "a listener", "tls:// or wss://")?;
+        useful(any_websocket, &websocket, "a listener", "ws:// or wss://")
     }
 }
 
@@ -234,13 +229,9 @@ impl UpstreamFlags {
             ("--insecure", self.insecure),
             ("--upstream-alpn", !self.upstream_alpn.is_empty()),
         ];
-        if !any_tls && let Some((flag, _)) = tls.iter().find(|(_, given)| *given) {
-            return Err(needs(flag, "an upstream", "tls:// or wss://"));
-        }
-        if !any_websocket && !self.upstream_header.is_empty() {
-            return Err(needs("--upstream-header", "an upstream", "ws:// or wss://"));
-        }
-        Ok(())
+        let websocket = [("--upstream-header", !self.upstream_header.is_empty())];
+        useful(any_tls, &tls, "an upstream", "tls:// or wss://")?;
+        useful(any_websocket, &websocket, "an upstream", "ws:// or wss://")
     }
 }
 
@@ -270,11 +261,13 @@ fn unless_empty(words: &[String]) -> Option<Vec<String>> {
     (!words.is_empty()).then(|| words.to_vec())
 }
 
-fn needs(flag: &str, side: &str, schemes: &str) -> Failure {
+/// Refuses a flag that was given, but for a layer that is not in `any` URL of its side.
+fn useful(any: bool, flags: &[(&str, bool)], side: &str, schemes: &str) -> Result<(), Failure> {
+    let Some((flag, _)) = flags.iter().find(|(_, given)| *given && !any) else { return Ok(()) };
     let variable = flag.trim_start_matches('-').replace('-', "_").to_uppercase();
-    Failure::usage(format_args!(
+    Err(Failure::usage(format_args!(
         "{flag} (or MQWAY_{variable}) is of no use without {side} at {schemes}; leave it out or change the URL"
-    ))
+    )))
 }
 
 #[cfg(test)]
