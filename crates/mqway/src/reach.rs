@@ -40,6 +40,14 @@ pub fn dial(upstream: &Upstream, time_limit: Duration) -> Result<(Url, Dial), Fa
     Ok((url, Dial { target, options, time_limit }))
 }
 
+/// How a server is called in messages: whoever reads that it refused should know which way was taken.
+pub fn name(url: &Url, dial: &Dial) -> String {
+    match &dial.options.tunnel {
+        Some(tunnel) => format!("{url} through {}", tunnel.proxy),
+        None => url.to_string(),
+    }
+}
+
 fn proxy(upstream: &Upstream, url: &Url) -> Result<Option<Proxy>, Failure> {
     match upstream.proxy.as_deref() {
         Some(NO_PROXY) => Ok(None),
@@ -100,6 +108,8 @@ mod tests {
         assert_eq!(dial.target, Target::Tcp { host: "gate".to_owned(), port: 1081 });
         let tunnel = dial.options.tunnel.as_ref().unwrap();
         assert_eq!((tunnel.host.as_str(), tunnel.port), ("broker", 99));
+        let url = Url::parse("ws://broker:99").unwrap();
+        assert_eq!(name(&url, &dial), "ws://broker:99/mqtt through socks5://gate:1081");
         let unix = Upstream { proxy: Some("http://gate".to_owned()), ..upstream("unix:///run/mqtt") };
         assert!(reached(&unix).unwrap_err().contains("leave the proxy out"));
     }

@@ -11,6 +11,7 @@ use mqway_transport::{ErrorKind, Stage, Url};
 use super::exchange::{Exchange, Output, Plan, Step};
 use super::report::{Fact, Report};
 use crate::failure::{Failure, Status};
+use crate::reach;
 
 /// Time for the last bytes to leave after DISCONNECT.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -26,6 +27,7 @@ pub fn run(url: &Url, dial: Dial, plan: Plan, report: &Report) -> Result<(), Fai
     let time_limit = dial.time_limit;
     let version = plan.version;
     let topic = plan.topic.clone();
+    let server = reach::name(url, &dial);
     let mut plan = Some(plan);
     let config = Config { workers: 1, ..Config::default() };
     let engine = Engine::start(config, Vec::new(), |_| Pinger {
@@ -39,7 +41,7 @@ pub fn run(url: &Url, dial: Dial, plan: Plan, report: &Report) -> Result<(), Fai
     let started = Instant::now();
     // The mailbox is empty, so that it takes one letter.
     let _ = engine.poster().post(0, dial);
-    let told = told.into_iter().map(|(at, news)| (at, news.map_err(|failure| at_server(url, &failure))));
+    let told = told.into_iter().map(|(at, news)| (at, news.map_err(|failure| at_server(&server, &failure))));
     let outcome = follow(told, started, report, |step| match step {
         News::Opened(facts) => opened(url, facts.as_deref()),
         News::Step(Step::Connected { session_present }) => {
@@ -114,8 +116,8 @@ fn opened(url: &Url, facts: Option<&Facts>) -> Vec<Fact> {
     told
 }
 
-fn at_server(url: &Url, failure: &Failure) -> Failure {
-    Failure::new(failure.status, format_args!("{url}: {failure}"))
+fn at_server(server: &str, failure: &Failure) -> Failure {
+    Failure::new(failure.status, format_args!("{server}: {failure}"))
 }
 
 /// The core of the one worker.

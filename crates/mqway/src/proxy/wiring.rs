@@ -102,7 +102,7 @@ fn upstreams(settings: &Settings, dial_time: Duration) -> Result<Vec<Upstream>, 
         if url.user.is_some() || url.password.is_some() {
             log::warn!("{url}: the credentials in this URL are not used; clients bring their own");
         }
-        Upstream { name: url.to_string(), target: dial.target, options: dial.options }
+        Upstream { name: reach::name(&url, &dial), target: dial.target, options: dial.options }
     };
     reached.map(|reached| reached.map(upstream)).collect()
 }
