@@ -46,3 +46,17 @@ fn packets(passed: &Snapshot, direction: Direction) -> Map<String, Value> {
     let counts = types.map(|packet_type| (packet_type, passed.passed(direction, packet_type)));
     counts.filter(|(_, count)| *count > 0).map(|(of, count)| (of.to_string(), count.into())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_is_explained_in_the_paper_on_limits() {
+        let paper = include_str!("../../../../LIMITS.md");
+        let (passed, engine) = (Snapshot::default(), mqway_engine::Snapshot::default());
+        for (name, _) in passed.each().chain(engine.each()) {
+            assert!(paper.contains(&format!("`{name}`")), "LIMITS.md does not explain {name}");
+        }
+    }
+}
