@@ -100,3 +100,14 @@ fn a_connect_over_the_limit_is_closed_and_no_upstream_dialled() {
     assert!(read_to_close(&mut client).unwrap().is_empty());
     assert_eq!(broker.accepted(), 0);
 }
+
+#[test]
+fn bytes_over_the_limit_in_all_close_the_connection_that_adds_them_and_no_other() {
+    let (proxy, _broker) = limited(&["--max-buffered", "64KiB"]);
+    let (mut greedy, mut modest) = (enter(&proxy, V3_1_1), enter(&proxy, V5));
+    // The start of a SUBSCRIBE of 500,000 bytes, which waits for its end. It may be closed while it is written.
+    let _ = greedy.write_all(&[&[0x82, 0xA0, 0xC2, 0x1E][..], &[0; 200_000]].concat());
+    assert!(read_to_close(&mut greedy).unwrap().is_empty());
+    modest.write_all(&packets::PINGREQ).unwrap();
+    assert_eq!(packets::read(&mut modest), Some(packets::PINGRESP.to_vec()));
+}
