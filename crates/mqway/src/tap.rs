@@ -52,8 +52,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let done = proxy::serve(&args.flags, |config| {
         Proxy::start_observed(config, |_| Tap { started, style, printer: printer.clone() })
     });
-    printer.finish();
-    done
+    done.and(printer.finish())
 }
 
 /// What the output looks like.

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::io::{self, BufWriter, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::SIGTERM;
 use signal_hook::low_level;
@@ -13,6 +14,9 @@ use crate::failure::Failure;
 /// Bytes of lines that may wait for stdout. What comes beyond is not printed, but counted, and that is.
 const MAX_WAITING: usize = 64 * 1024 * 1024;
 
+/// How long the last lines may take once all is over: nobody may be reading stdout.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Takes lines from any thread.
 #[derive(Clone)]
 pub struct Printer(Arc<Shared>);
@@ -20,7 +24,7 @@ pub struct Printer(Arc<Shared>);
 struct Shared {
     waiting: Mutex<Waiting>,
     more: Condvar,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    over: Condvar,
 }
 
 #[derive(Default)]
@@ -29,25 +33,32 @@ struct Waiting {
     bytes: usize,
     lost: u64,
     finished: bool,
+    /// How the thread has ended.
+    ended: Option<io::Result<()>>,
 }
 
 impl Printer {
     /// Starts the thread.
     pub fn start() -> Result<Printer, Failure> {
         let shared =
-            Arc::new(Shared { waiting: Mutex::default(), more: Condvar::new(), thread: Mutex::default() });
+            Arc::new(Shared { waiting: Mutex::default(), more: Condvar::new(), over: Condvar::new() });
         let printer = Printer(shared.clone());
         let print = move || {
-            if shared.print().is_err() {
+            let ended = shared.print();
+            let failed = ended.is_err();
+            let mut waiting = shared.lock();
+            let unasked = failed && !waiting.finished;
+            waiting.finished = true;
+            waiting.ended = Some(ended);
+            drop(waiting);
+            shared.over.notify_all();
+            if unasked {
                 // Whoever read us has gone, and with it the purpose of it all.
-                shared.lock().finished = true;
                 let _ = low_level::raise(SIGTERM);
             }
         };
         let thread = thread::Builder::new().name("printer".to_owned()).spawn(print);
-        let thread =
-            thread.map_err(|error| Failure::other(format_args!("cannot start a thread: {error}")))?;
-        *printer.0.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        thread.map_err(|error| Failure::other(format_args!("cannot start a thread: {error}")))?;
         Ok(printer)
     }
 
@@ -66,14 +77,21 @@ impl Printer {
         self.0.more.notify_one();
     }
 
-    /// Waits until all is printed; what comes later is not.
-    pub fn finish(&self) {
+    /// Waits until all is printed, within limits; what comes later is not.
+    ///
+    /// # Errors
+    /// If stdout took not all of it. That its reader has gone is no error: `| head` does that.
+    pub fn finish(&self) -> Result<(), Failure> {
         self.0.lock().finished = true;
         self.0.more.notify_one();
-        let thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            // It cannot have panicked but for stdout, and then there is nobody to tell.
-            let _ = thread.join();
+        let going_on = |waiting: &mut Waiting| waiting.ended.is_none();
+        let waited = self.0.over.wait_timeout_while(self.0.lock(), PATIENCE, going_on);
+        match &waited.unwrap_or_else(PoisonError::into_inner).0.ended {
+            Some(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failure::other(format_args!("cannot write to stdout: {error}")))
+            }
+            Some(_) => Ok(()),
+            None => Err(Failure::other("nobody reads stdout: the last lines are lost")),
         }
     }
 }

@@ -5,7 +5,12 @@ use crate::support::mqway::Proxy;
 use crate::support::packets::{self, Connect, LEVELS};
 use crate::support::{Kind, SOON, dial_tcp};
 use serde_json::Value;
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// A session of nine packets through the tap; gives back what it printed on stdout, one line a packet.
 fn tapped(level: u8, flags: &[&str]) -> Vec<String> {
@@ -80,4 +85,53 @@ fn json_is_one_object_a_line_with_the_packet_in_it() {
         assert_eq!(names, expected, "{lines:#?}");
         assert!(!lines.concat().contains("topsecret"), "passwords are not printed: {lines:#?}");
     }
+}
+
+/// A tap whose stdout is this, after `clients` have come and gone, and its stderr.
+fn tap_printing_to(stdout: Stdio, clients: usize) -> (Child, BufReader<ChildStderr>) {
+    let mut tap = Command::new(env!("CARGO_BIN_EXE_mqway"))
+        .args(["tap", "--listen", "tcp://127.0.0.1:0", "--upstream", "tcp://127.0.0.1:1", "--log", "error"])
+        .stdout(stdout)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(tap.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening tcp://").unwrap_or_else(|| panic!("{line}"));
+    for _ in 0..clients {
+        TcpStream::connect(address).unwrap();
+    }
+    (tap, stderr)
+}
+
+fn status_soon(mut tap: Child) -> ExitStatus {
+    let started = Instant::now();
+    while started.elapsed() < SOON {
+        if let Some(status) = tap.try_wait().unwrap() {
+            return status;
+        }
+        sleep(Duration::from_millis(20));
+    }
+    tap.kill().unwrap();
+    panic!("still there after {SOON:?}");
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let (tap, mut stderr) = tap_printing_to(full.into(), 1);
+    assert_eq!(status_soon(tap).code(), Some(1));
+    let mut said = String::new();
+    stderr.read_to_string(&mut said).unwrap();
+    assert!(said.contains("cannot write to stdout: No space left"), "{said}");
+}
+
+#[test]
+fn a_stdout_that_nobody_reads_does_not_delay_the_end() {
+    let (mut tap, _stderr) = tap_printing_to(Stdio::piped(), 2_000);
+    let _unread = tap.stdout.take();
+    sleep(Duration::from_millis(500));
+    assert!(Command::new("kill").arg(tap.id().to_string()).status().unwrap().success());
+    assert_eq!(status_soon(tap).code(), Some(1));
 }
