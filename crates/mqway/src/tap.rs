@@ -24,7 +24,7 @@ use shown::{Fields, Shown};
 /// in it, as far as it says something. Passwords are hidden.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Print JSON, one object a line, with whole payloads; of a packet over 64 KiB, which passes in pieces, the first one
+    /// Print JSON, one object a line, with whole payloads; of packets over 64 KiB only the beginning
     #[arg(long, env = "MQWAY_JSON", action = SetTrue, value_parser = FalseyValueParser::new())]
     json: bool,
     /// Print no more than this of a payload [default: 100; with --json all]
