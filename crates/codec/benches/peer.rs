@@ -1,7 +1,8 @@
 //! Nanoseconds a packet, ours and those of `mqttbytes` 0.6, the codec that rumqtt's client and broker grew from.
 //!
-//! `cargo bench -p mqway-codec [-- PART OF A NAME…]`. Decoding is from a stream of 1,000 packets in memory. The peer's packets own their
-//! strings and share their payload, ours borrow both; ours are checked by the specification, the peer's hardly.
+//! `cargo bench -p mqway-codec [-- PART OF A NAME…]`. Decoding is from a stream of 1,000 packets in memory. The peer's
+//! packets own their strings and share their payload, ours borrow both; ours are checked by the specification, the
+//! peer's hardly.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
