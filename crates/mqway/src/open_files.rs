@@ -2,14 +2,25 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Asks for as many open files as the administrator permits; services often start with 1,024.
-pub fn raise_limit() {
+/// Open files of a client: its connection, and the one to its upstream.
+const FILES_PER_CLIENT: u64 = 2;
+
+/// Asks for as many open files as the administrator permits; services often start with 1,024. Warns if that is not
+/// enough for the number of `clients` that somebody counts on.
+pub fn raise_limit(clients: Option<usize>) {
     let limit = getrlimit(Resource::Nofile);
-    if limit.current == limit.maximum {
-        return;
-    }
-    match setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
-        Ok(()) => log::debug!("up to {:?} open files", limit.maximum),
-        Err(error) => log::warn!("no more than {:?} open files, and so connections: {error}", limit.current),
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let files = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            log::warn!("cannot ask for more open files: {error}");
+            limit.current
+        }
+    };
+    // None is: no limit.
+    let Some(files) = files else { return };
+    let room = files / FILES_PER_CLIENT;
+    if clients.is_some_and(|clients| room < clients as u64) {
+        log::warn!("room for {room} clients at the most: the system allows {files} open files (ulimit -n)");
     }
 }

@@ -36,7 +36,7 @@ pub fn serve(flags: &Flags, start: impl FnOnce(Config) -> Result<Proxy, StartErr
     logging::start(settings.log.level.as_deref())?;
     let Wired { config, urls, grace } = wiring::wire(&settings)?;
     let mut signals = Signals::catch()?;
-    open_files::raise_limit();
+    open_files::raise_limit(settings.limits.max_connections);
     let paths: Vec<_> = config.listeners.iter().map(paths_served).collect();
     let proxy = start(config).map_err(|error| not_started(&error, &urls))?;
     for ((url, paths), bound) in urls.iter().zip(&paths).zip(proxy.addresses()) {

@@ -167,3 +167,15 @@ fn a_tap_whose_reader_has_gone_ends() {
     stderr.read_to_string(&mut rest).unwrap();
     assert!(running.0.wait().unwrap().success(), "{rest}");
 }
+
+#[test]
+fn more_clients_than_the_system_has_room_for_are_warned_of() {
+    let mut shell = Command::new("sh");
+    shell.env_clear().stdin(Stdio::null()).stderr(Stdio::piped());
+    let proxy = "proxy --listen tcp://127.0.0.1:0 --upstream tcp://127.0.0.1:1 --max-connections 101";
+    shell.args(["-c", &format!("ulimit -n 200; exec {} {proxy}", env!("CARGO_BIN_EXE_mqway"))]);
+    let mut running = Running(shell.spawn().unwrap());
+    let mut lines = BufReader::new(running.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let told = lines.next().unwrap();
+    assert!(told.contains("WARN") && told.contains("room for 100 clients at the most"), "{told}");
+}
