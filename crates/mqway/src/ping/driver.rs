@@ -33,6 +33,7 @@ pub fn run(url: &Url, dial: Dial, plan: Plan, report: &Report) -> Result<(), Fai
     let engine = Engine::start(config, Vec::new(), |_| Pinger {
         plan: plan.take(),
         exchange: None,
+        conn: None,
         time_limit,
         news: news.clone(),
     })
@@ -124,6 +125,7 @@ fn at_server(server: &str, failure: &Failure) -> Failure {
 struct Pinger {
     plan: Option<Plan>,
     exchange: Option<Exchange>,
+    conn: Option<ConnId>,
     time_limit: Duration,
     news: Sender<(Instant, Result<News, Failure>)>,
 }
@@ -134,7 +136,7 @@ impl Core for Pinger {
     fn mail(&mut self, io: &mut Io<Dial>, dial: Dial) {
         // All steps together have as much time as the dialling alone could take.
         io.set_timer(io.now() + self.time_limit, 0);
-        io.dial(0, dial);
+        self.conn = Some(io.dial(0, dial));
     }
 
     fn opened(&mut self, io: &mut Io<Dial>, conn: ConnId, _: Origin) {
@@ -172,6 +174,12 @@ impl Core for Pinger {
         match &self.exchange {
             Some(_) => self.lost(&why.to_string()),
             None => self.tell(Err(unopened(why))),
+        }
+    }
+
+    fn stop(&mut self, io: &mut Io<Dial>) {
+        if let Some(conn) = self.conn {
+            io.close(conn, CloseCode::GOING_AWAY);
         }
     }
 

@@ -232,6 +232,16 @@ fn status_9_connection_lost() {
     expect_status(&[&after_connect.url("mqtt")], 9);
 }
 
+#[test]
+fn after_a_failure_nothing_is_waited_for() {
+    let closing = Server::start(|mut stream| {
+        packets::read(&mut stream);
+    });
+    let begun = Instant::now();
+    expect_status(&[&closing.url("mqtt")], 9);
+    assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+}
+
 /// What only a broken or hostile server does is neither a refusal nor a lost connection.
 #[test]
 fn status_1_other() {
