@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("codec", &[]),
     ("session", &["codec"]),
     ("transport", &["codec"]),
+    ("client", &["codec", "session", "transport"]),
     ("engine", &["transport"]),
     ("proxy", &["codec", "transport", "engine"]),
     ("mqway", &["codec", "transport", "engine", "proxy"]),

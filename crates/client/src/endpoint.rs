@@ -1,0 +1,169 @@
+//! Where to connect, and as whom: asked for anew before each attempt.
+
+use std::sync::Arc;
+
+use mqway_transport::tls::{self, ClientSetup, Identity, Pem};
+use mqway_transport::tunnel::{Proxy, Tunnel, proxy_from_environment};
+use mqway_transport::url::Scheme;
+use mqway_transport::{ClientOptions, Url, websocket};
+
+use crate::error::ConnectError;
+
+/// A server, and what it wants to know.
+///
+/// ```
+/// use mqway_client::Endpoint;
+///
+/// let endpoint = Endpoint::new("wss://broker.example.com/mqtt").user("me", "secret").header("X-Tenant", "seven");
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Endpoint {
+    url: String,
+    user: Option<String>,
+    password: Option<Secret>,
+    headers: Vec<(String, Secret)>,
+    subprotocols: Option<Vec<String>>,
+    ca: Option<Vec<u8>>,
+    identity: Option<(Vec<u8>, Secret)>,
+    insecure: bool,
+    proxy: Option<String>,
+}
+
+/// Bytes that no log shows.
+#[derive(Clone, Default)]
+struct Secret(Vec<u8>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+impl Endpoint {
+    /// A server by its URL: `tcp://`, `tls://`, `ws://`, `wss://`, `unix://`, or `host:port` for TCP. Credentials in
+    /// the URL are used.
+    pub fn new(url: impl Into<String>) -> Endpoint {
+        Endpoint { url: url.into(), ..Endpoint::default() }
+    }
+
+    /// User name and password, in place of those in the URL.
+    pub fn user(mut self, name: impl Into<String>, password: impl Into<Vec<u8>>) -> Endpoint {
+        self.user = Some(name.into());
+        self.password = Some(Secret(password.into()));
+        self
+    }
+
+    /// A header field of the WebSocket's HTTP request.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Endpoint {
+        self.headers.push((name.into(), Secret(value.into().into_bytes())));
+        self
+    }
+
+    /// The WebSocket subprotocols to offer, in place of `mqtt`; none at all is possible.
+    pub fn subprotocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Endpoint {
+        self.subprotocols = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The certificates (PEM) of the authorities to trust, in place of the system's.
+    pub fn ca(mut self, pem: impl Into<Vec<u8>>) -> Endpoint {
+        self.ca = Some(pem.into());
+        self
+    }
+
+    /// Our own certificate chain and its private key (both PEM), for servers that ask for one.
+    pub fn certificate(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Endpoint {
+        self.identity = Some((chain.into(), Secret(key.into())));
+        self
+    }
+
+    /// Believes whoever answers to be the server. Whoever is in between can read and change everything.
+    pub fn insecure(mut self) -> Endpoint {
+        self.insecure = true;
+        self
+    }
+
+    /// Goes through this proxy, `http://host:port` or `socks5://host:port`, whatever the environment says; `none`
+    /// means straight.
+    pub fn proxy(mut self, url: impl Into<String>) -> Endpoint {
+        self.proxy = Some(url.into());
+        self
+    }
+
+    /// Puts together what connecting needs.
+    pub(crate) fn reach(&self) -> Result<Reach, ConnectError> {
+        let options = |error: &dyn std::fmt::Display| ConnectError::Options(error.to_string());
+        let url = Url::parse_lenient(&self.url).map_err(|error| options(&error))?;
+        let proxy = self.find_proxy(&url)?;
+        let tunnel = proxy.map(|proxy| Tunnel { proxy, host: url.host.clone(), port: url.port });
+        let tls = if url.scheme.is_tls() { Some(self.tls(&url)?) } else { None };
+        let websocket = match url.scheme.is_websocket() {
+            true => Some(Arc::new(self.websocket(&url)?)),
+            false => None,
+        };
+        let user = self.user.clone().or_else(|| url.user.clone());
+        let password = match (&self.password, &url.password) {
+            (Some(Secret(password)), _) => Some(password.clone()),
+            (None, Some(password)) => Some(password.expose().to_vec()),
+            (None, None) => None,
+        };
+        Ok(Reach { options: Arc::new(ClientOptions { tunnel, tls, websocket }), url, user, password })
+    }
+
+    fn find_proxy(&self, url: &Url) -> Result<Option<Proxy>, ConnectError> {
+        let options = |error| ConnectError::Options(format!("{error}"));
+        match self.proxy.as_deref() {
+            Some("none") => Ok(None),
+            Some(_) | None if url.scheme == Scheme::Unix => Ok(None),
+            Some(text) => Proxy::parse(text).map(Some).map_err(options),
+            None => {
+                let variable = |name: &str| std::env::var(name).ok();
+                proxy_from_environment(variable, url.scheme, &url.host, url.port).map_err(options)
+            }
+        }
+    }
+
+    fn tls(
+        &self,
+        url: &Url,
+    ) -> Result<(Arc<rustls::ClientConfig>, rustls::pki_types::ServerName<'static>), ConnectError> {
+        let options = |error: &dyn std::fmt::Display| ConnectError::Options(format!("{url}: {error}"));
+        let needs_system = self.ca.is_none() && !self.insecure;
+        let system = if needs_system { rustls_native_certs::load_native_certs().certs } else { Vec::new() };
+        let identity = self.identity.as_ref().map(|(chain, Secret(key))| Identity {
+            chain: Pem { name: "the client certificate", bytes: chain },
+            key: Pem { name: "the client's private key", bytes: key },
+        });
+        let setup = ClientSetup {
+            roots: &system,
+            ca: self.ca.iter().map(|bytes| Pem { name: "the authorities to trust", bytes }).collect(),
+            identity,
+            insecure: self.insecure,
+            ..ClientSetup::default()
+        };
+        let name = tls::server_name(&url.host).map_err(|error| options(&error))?;
+        Ok((setup.build().map_err(|error| options(&error))?, name))
+    }
+
+    fn websocket(&self, url: &Url) -> Result<websocket::ClientOptions, ConnectError> {
+        let options = |error| ConnectError::Options(format!("{url}: {error}"));
+        let mut websocket =
+            websocket::ClientOptions::new(&url.host, url.port, url.scheme.is_tls(), &url.path)
+                .map_err(options)?;
+        if let Some(names) = &self.subprotocols {
+            websocket = websocket.subprotocols(names).map_err(options)?;
+        }
+        for (name, Secret(value)) in &self.headers {
+            websocket = websocket.header(name, &String::from_utf8_lossy(value)).map_err(options)?;
+        }
+        Ok(websocket)
+    }
+}
+
+/// All that one attempt to connect needs.
+pub(crate) struct Reach {
+    pub url: Url,
+    pub options: Arc<ClientOptions>,
+    pub user: Option<String>,
+    pub password: Option<Vec<u8>>,
+}

@@ -1,0 +1,96 @@
+//! What can go wrong, and who hears of it.
+
+use std::io;
+use std::sync::Arc;
+
+use mqway_codec::{EncodeError, ReasonCode};
+use mqway_session::client::{Fault, Message};
+use mqway_transport::{Error as TransportError, Stage};
+
+/// Why there is no connection. After most of these the client tries again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The URL, a file or an option cannot be meant like this. The client does not try again.
+    #[error("{0}")]
+    Options(String),
+    /// The name has no address, nothing accepted the connection, or it broke.
+    #[error("{0}")]
+    Network(#[source] io::Error),
+    /// The connection broke before its layers were up.
+    #[error("connection lost during the {0}: {1}")]
+    LostDuring(Stage, #[source] io::Error),
+    /// TLS, WebSocket or a tunnel failed.
+    #[error("{0}")]
+    Transport(#[from] TransportError),
+    /// CONNECT cannot be written: a user name that is too long, say. The client does not try again.
+    #[error("CONNECT: {0}")]
+    Encode(#[from] EncodeError),
+    /// The server refused, with this reason.
+    #[error("the server refused: {}", .0.name())]
+    Refused(ReasonCode),
+    /// The server ended the connection, with this reason (5.0).
+    #[error("the server disconnected: {}", .0.name())]
+    Disconnected(ReasonCode),
+    /// The server broke the rules of MQTT.
+    #[error("{0}")]
+    Fault(#[from] Fault),
+    /// The server closed the connection without a word.
+    #[error("the server closed the connection")]
+    Closed,
+    /// Connecting took longer than the time limit.
+    #[error("the server did not accept the connection in time")]
+    TimedOut,
+}
+
+impl ConnectError {
+    /// Whether another attempt could end otherwise.
+    pub fn is_final(&self) -> bool {
+        matches!(self, ConnectError::Options(_) | ConnectError::Encode(_))
+    }
+}
+
+/// Why a message was not delivered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The server refused it, with this reason (5.0).
+    #[error("the server refused the message: {}", .0.name())]
+    Refused(ReasonCode),
+    /// As many messages wait as may. It is given back.
+    #[error("too many messages wait to be sent")]
+    QueueFull(Arc<Message>),
+    /// It is larger than the server takes. It is given back.
+    #[error("the message is larger than the server takes")]
+    TooLarge(Arc<Message>),
+    /// The server takes no message of this QoS. It is given back.
+    #[error("the server takes no message of this QoS")]
+    QosNotSupported(Arc<Message>),
+    /// It has no valid topic name, or properties that a message does not have. It is given back.
+    #[error("the message cannot be written: its topic or its properties are not allowed")]
+    Invalid(Arc<Message>),
+    /// The server has forgotten the session, and with it whether it got the message, which is given back.
+    #[error("the server has lost the session, and perhaps the message")]
+    SessionLost(Arc<Message>),
+    /// The client has ended before the message was acknowledged.
+    #[error("the client has ended")]
+    Ended,
+}
+
+/// Why a subscription was not made, or not ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// The server refused it, with this reason.
+    #[error("the server refused the subscription: {}", .0.name())]
+    Refused(ReasonCode),
+    /// The text is no topic filter.
+    #[error("not a topic filter: {0:?}")]
+    Filter(String),
+    /// The connection was lost before the server answered. The subscription is asked for again with the next one.
+    #[error("the connection was lost before the server answered")]
+    Unanswered,
+    /// The client has ended.
+    #[error("the client has ended")]
+    Ended,
+}

@@ -1,0 +1,80 @@
+//! What a client is told once, for all its connections.
+
+use std::time::Duration;
+
+use mqway_codec::{PropertiesBuf, Version};
+use mqway_session::client::{Message, SessionLost};
+
+use crate::Backoff;
+
+/// How a client behaves. The default speaks 5.0, keeps no session beyond its own life, and never gives up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The version to speak.
+    pub version: Version,
+    /// The client identifier. Empty: the server chooses one (5.0), or a random one is made.
+    pub client_id: String,
+    /// How long the server keeps the session without a connection. `None`: it ends with the connection, and messages
+    /// that were under way then are sent again as new. Before 5.0 any time means for ever.
+    pub session_expiry: Option<Duration>,
+    /// The longest silence, in seconds; 0 for any.
+    pub keep_alive: u16,
+    /// What the server publishes if the client is lost.
+    pub will: Option<Message>,
+    /// Further properties of CONNECT (5.0), such as a will delay belongs to [`Options::will`].
+    pub properties: PropertiesBuf,
+    /// The time to connect, CONNACK included.
+    pub connect_time: Duration,
+    /// The waits between attempts.
+    pub backoff: Backoff,
+    /// The time for [`Client::disconnect`](crate::Client::disconnect) to deliver what waits.
+    pub shutdown_time: Duration,
+    /// Messages that wait in a subscription until the program takes them; then the network is left alone.
+    pub buffer: usize,
+    /// Messages that wait to be sent.
+    pub queue: usize,
+    /// Bytes of the largest packet to accept.
+    pub maximum_packet: usize,
+    /// Messages of QoS 1 and 2 to have under way at once from the server.
+    pub receive_maximum: u16,
+    /// What becomes of messages under way when the server has lost the session.
+    pub session_lost: SessionLost,
+    /// Acknowledge only what [`Client::acknowledge`](crate::Client::acknowledge) names.
+    pub manual_acknowledgement: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            version: Version::V5,
+            client_id: String::new(),
+            session_expiry: None,
+            keep_alive: 60,
+            will: None,
+            properties: PropertiesBuf::new(),
+            connect_time: Duration::from_secs(20),
+            backoff: Backoff::default(),
+            shutdown_time: Duration::from_secs(5),
+            buffer: 256,
+            queue: 1024,
+            maximum_packet: 1024 * 1024,
+            receive_maximum: u16::MAX,
+            session_lost: SessionLost::Resend,
+            manual_acknowledgement: false,
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn session(&self) -> mqway_session::client::Options {
+        mqway_session::client::Options {
+            // The task takes no more from its callers than `queue`; what was accepted always has room here.
+            queue_limit: usize::MAX,
+            maximum_packet: self.maximum_packet,
+            receive_maximum: self.receive_maximum,
+            session_lost: self.session_lost,
+            manual_acknowledgement: self.manual_acknowledgement,
+            ..mqway_session::client::Options::new(self.version)
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! One network connection: a socket, and the layers of bytes on top of it.
+
+use std::future::poll_fn;
+use std::io;
+use std::path::Path;
+use std::task::Poll;
+
+use mqway_transport::url::Scheme;
+use mqway_transport::websocket::CloseCode;
+use mqway_transport::{Stack, Stage};
+use tokio::io::Interest;
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::endpoint::Reach;
+use crate::error::ConnectError;
+
+/// What one read of the socket brings at the most.
+const READ_SIZE: usize = 64 * 1024;
+
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// A connected socket with its layers. Nothing here is lost if a future of it is dropped.
+pub(crate) struct Wire {
+    socket: Socket,
+    stack: Option<Box<Stack>>,
+    buffer: Vec<u8>,
+    scratch: Vec<u8>,
+    /// Application bytes, in order.
+    received: Vec<u8>,
+    /// To be sent, before TLS.
+    plain: Vec<u8>,
+    /// To be sent, as it is; from `written` on.
+    wire: Vec<u8>,
+    written: usize,
+    opened: bool,
+    ended: bool,
+}
+
+impl Wire {
+    /// Connects, and shakes hands on every layer.
+    pub async fn open(reach: &Reach) -> Result<Wire, ConnectError> {
+        let (host, port) = match &reach.options.tunnel {
+            Some(tunnel) => (tunnel.proxy.host.as_str(), tunnel.proxy.port),
+            None => (reach.url.host.as_str(), reach.url.port),
+        };
+        let socket = if reach.url.scheme == Scheme::Unix {
+            UnixStream::connect(Path::new(&reach.url.path)).await.map(Socket::Unix)
+        } else {
+            tcp(host, port).await.map(Socket::Tcp)
+        };
+        let mut wire = Wire {
+            socket: socket.map_err(ConnectError::Network)?,
+            stack: None,
+            buffer: vec![0; READ_SIZE],
+            scratch: Vec::new(),
+            received: Vec::new(),
+            plain: Vec::new(),
+            wire: Vec::new(),
+            written: 0,
+            opened: true,
+            ended: false,
+        };
+        let options = &reach.options;
+        if options.tunnel.is_some() || options.tls.is_some() || options.websocket.is_some() {
+            wire.opened = false;
+            wire.stack = Some(Box::new(Stack::client(options, &mut wire.plain)?));
+            wire.seal()?;
+        }
+        while !wire.opened {
+            let stage = wire.stack.as_ref().map_or(Stage::Open, |stack| stack.stage());
+            wire.turn(true).await.map_err(|error| match error {
+                ConnectError::Network(error) => ConnectError::LostDuring(stage, error),
+                other => other,
+            })?;
+        }
+        Ok(wire)
+    }
+
+    /// Waits until the socket gave or took something, and deals with it. Without `read` it is only written to.
+    pub async fn turn(&mut self, read: bool) -> Result<(), ConnectError> {
+        let read = read && !self.ended;
+        let interest = match (read, self.has_output()) {
+            (true, true) => Interest::READABLE | Interest::WRITABLE,
+            (true, false) => Interest::READABLE,
+            (false, true) => Interest::WRITABLE,
+            (false, false) => return poll_fn(|_| Poll::Pending).await,
+        };
+        let ready = match &self.socket {
+            Socket::Tcp(socket) => socket.ready(interest).await,
+            Socket::Unix(socket) => socket.ready(interest).await,
+        }
+        .map_err(ConnectError::Network)?;
+        if ready.is_writable() {
+            self.write().map_err(ConnectError::Network)?;
+        }
+        if read && ready.is_readable() {
+            self.read()?;
+        }
+        Ok(())
+    }
+
+    /// Application bytes that have come. The caller drains what it has used.
+    pub fn received(&mut self) -> &mut Vec<u8> {
+        &mut self.received
+    }
+
+    /// Whether the server will send no more.
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Sends one packet: over WebSocket, as one message. [MQTT-6.0.0-2]
+    pub fn send(&mut self, packet: &[u8]) {
+        match &mut self.stack {
+            Some(stack) => stack.send(packet, &mut self.plain),
+            None => self.plain.extend_from_slice(packet),
+        }
+    }
+
+    /// Begins the end: what was sent is followed by the goodbyes of WebSocket and TLS.
+    pub fn close(&mut self, code: CloseCode) {
+        if let Some(stack) = &mut self.stack {
+            stack.close(code, &mut self.plain);
+        }
+    }
+
+    /// Makes bytes for the socket of what was sent.
+    pub fn seal(&mut self) -> Result<(), ConnectError> {
+        if self.written == self.wire.len() {
+            self.wire.clear();
+            self.written = 0;
+        }
+        match &mut self.stack {
+            Some(stack) if stack.must_seal() => stack.seal(&mut self.plain, &mut self.wire)?,
+            _ => self.wire.append(&mut self.plain),
+        }
+        Ok(())
+    }
+
+    /// Whether bytes wait for the socket.
+    pub fn has_output(&self) -> bool {
+        self.written < self.wire.len()
+    }
+
+    /// Whether our goodbye still waits for the server's.
+    pub fn awaits_close(&self) -> bool {
+        !self.ended && self.stack.as_ref().is_some_and(|stack| stack.awaits_peer_close())
+    }
+
+    /// Bytes that wait for the socket.
+    pub fn queued(&self) -> usize {
+        self.plain.len() + self.wire.len() - self.written
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        while self.has_output() {
+            let bytes = &self.wire[self.written..];
+            let written = match &self.socket {
+                Socket::Tcp(socket) => socket.try_write(bytes),
+                Socket::Unix(socket) => socket.try_write(bytes),
+            };
+            match written {
+                Ok(written) => self.written += written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<(), ConnectError> {
+        let read = match &self.socket {
+            Socket::Tcp(socket) => socket.try_read(&mut self.buffer),
+            Socket::Unix(socket) => socket.try_read(&mut self.buffer),
+        };
+        let len = match read {
+            Ok(len) => len,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(ConnectError::Network(error)),
+        };
+        let input = self.buffer.get_mut(..len).unwrap_or_default();
+        let Some(stack) = &mut self.stack else {
+            self.ended = len == 0;
+            self.received.extend_from_slice(input);
+            return Ok(());
+        };
+        if len == 0 {
+            self.ended = true;
+            return Ok(stack.receive_eof()?);
+        }
+        let result = stack.receive(input, &mut self.scratch, &mut self.plain);
+        let failed = match result {
+            Ok(received) => {
+                self.opened |= received.opened;
+                self.ended |= received.ended;
+                self.received.extend_from_slice(received.data);
+                received.failed
+            }
+            Err(error) => Some(error),
+        };
+        self.seal()?;
+        match failed {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+}
+
+async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
