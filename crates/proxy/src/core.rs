@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqway_codec::{Blame, DecodeError, PacketType, ReasonCode};
+use mqway_codec::{Blame, DecodeError, Fault, PacketType, ReasonCode};
 use mqway_engine::{CloseCode, ConnId, Core, Io, Origin, Why};
 
 use crate::answer::farewell;
@@ -204,13 +204,19 @@ impl<O: Observer> ProxyCore<O> {
             }
             Then::Refused => {
                 Counters::count(&counters.connacks_refused);
-                self.leave(io, key);
+                self.leave(io, key, false);
             }
             Then::ClientLeft => {
                 Counters::count(&counters.client_disconnects);
-                self.leave(io, key);
+                let before_connack = link.awaits_connack();
+                self.leave(io, key, before_connack);
             }
-            Then::Fault(error) => self.fault(io, key, side, reason_of(&error), &error.to_string()),
+            Then::Fault(error) => {
+                if matches!(error.fault(), Fault::SecondConnect) && side == Side::Client {
+                    Counters::count(&counters.second_connects);
+                }
+                self.fault(io, key, side, reason_of(&error), &error.to_string());
+            }
             Then::Misplaced(packet_type) => {
                 let text = misplaced(side, packet_type);
                 self.fault(io, key, side, ReasonCode::ProtocolError, &text);
@@ -219,9 +225,9 @@ impl<O: Observer> ProxyCore<O> {
     }
 
     /// The client is done. The upstream is told by the end of the connection, and may still say what it has to.
-    fn leave(&mut self, io: &mut Io<Mail>, key: Key) {
+    fn leave(&mut self, io: &mut Io<Mail>, key: Key, before_connack: bool) {
         let Some(link) = self.links.find(key) else { return };
-        link.phase = Phase::Leaving { before_connack: link.awaits_connack() };
+        link.phase = Phase::Leaving { before_connack };
         link.deadline = Duration::MAX;
         if let Some(upstream) = link.upstream {
             io.finish(upstream, CloseCode::NORMAL);
@@ -258,7 +264,7 @@ impl<O: Observer> ProxyCore<O> {
         let (client, between) = (link.client, link.to_client.passing == 0);
         match (&link.phase, link.version()) {
             // [MQTT-3.14.0-1]: no DISCONNECT before CONNACK.
-            (Phase::Open | Phase::Leaving { .. }, Some(version)) if between => {
+            (Phase::Open | Phase::Leaving { before_connack: false }, Some(version)) if between => {
                 let packet = farewell(version, reason);
                 if !packet.is_empty() {
                     io.send(client, &packet);
@@ -345,7 +351,7 @@ impl<O: Observer> Core for ProxyCore<O> {
             | (Side::Client, Phase::Leaving { .. }) => {}
             (Side::Client, Phase::Open) => {
                 Counters::count(&self.context.counters.client_ends);
-                self.leave(io, key);
+                self.leave(io, key, false);
             }
             (Side::Upstream, Phase::Leaving { .. }) => {
                 self.end(io, key, CloseCode::NORMAL, "the client has left")

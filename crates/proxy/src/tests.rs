@@ -207,6 +207,21 @@ fn connack_for_a_client_that_did_not_wait_for_it_is_no_fault() {
 }
 
 #[test]
+fn a_second_connack_is_a_fault_after_a_refusal_too() {
+    let refused = bytes(Packet::Connack(Connack::new(false, ReasonCode::NotAuthorized)), Version::V5);
+    let mut rig = Rig::one(1);
+    let client = rig.client();
+    rig.sim.write(client, &connect(Version::V5, "c"));
+    let upstream = rig.dialled(1);
+    rig.sim.write(upstream, &refused);
+    assert_eq!(rig.read(client), refused);
+    rig.sim.write(upstream, &connack(Version::V5));
+    rig.sim.run(SECOND);
+    assert!(!rig.sim.read(client).starts_with(&[0x20]));
+    assert_eq!(rig.counters.snapshot().upstream_faults, 1);
+}
+
+#[test]
 fn the_last_words_of_a_server_that_closes_unread_arrive() {
     for seed in 0..20 {
         let mut rig = Rig::one(seed);
@@ -446,6 +461,7 @@ fn a_second_connect_ends_the_connection() {
         let (client, upstream) = rig.session(version);
         rig.sim.write(client, &connect(version, "c"));
         assert_eq!(rig.read(client), answer); // [MQTT-3.1.0-2]
+        assert_eq!(rig.counters.snapshot().second_connects, 1);
         assert_eq!(rig.sim.read(upstream), b"");
         assert!(rig.sim.is_ended(upstream));
     }
