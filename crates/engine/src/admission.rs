@@ -46,12 +46,13 @@ impl Admission {
     /// [`Admission::leave_address`].
     pub fn enter_address(&self, address: IpAddr, counters: &Counters) -> bool {
         let mut by_address = self.by_address.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let open = by_address.entry(address.to_canonical()).or_default();
-        if *open >= self.most_per_address {
+        let address = address.to_canonical();
+        let open = by_address.get(&address).copied().unwrap_or(0);
+        if open >= self.most_per_address {
             add(&counters.refused_per_address, 1);
             return false;
         }
-        *open += 1;
+        by_address.insert(address, open + 1);
         true
     }
 

@@ -65,6 +65,13 @@ counters! {
     writes,
 }
 
+impl Counters {
+    /// Bytes that wait in all buffers.
+    pub(crate) fn buffered_now(&self) -> u64 {
+        self.buffered.load(Ordering::Relaxed)
+    }
+}
+
 /// Adds to a counter.
 #[inline]
 pub(crate) fn add(counter: &AtomicU64, amount: u64) {

@@ -199,7 +199,9 @@ impl<C: Core> Driver<C> {
     /// Tells the core of moments that have come; returns the shell's own.
     pub fn expire(&mut self, now: Duration, shell_due: &mut Vec<ShellDue>) {
         self.io.now = now;
-        while let Some(due) = self.io.timers.pop(now) {
+        // What is set meanwhile for now comes in the next turn, so that this one ends.
+        for _ in 0..self.io.timers.len() {
+            let Some(due) = self.io.timers.pop(now) else { break };
             match due {
                 Due::Core(key) => self.core.timer(&mut self.io, key),
                 Due::Conn(id) => self.deadline(id),
@@ -333,7 +335,7 @@ impl<C: Core> Driver<C> {
     }
 
     fn over_total(&self) -> bool {
-        self.counters().snapshot_buffered() > self.io.shared.limits.buffered as u64
+        self.counters().buffered_now() > self.io.shared.limits.buffered as u64
     }
 
     fn over_limit(&mut self, id: ConnId, which: &'static str) {
@@ -590,10 +592,4 @@ fn count_address<M>(shared: &Shared<M>, conn: &mut Conn) -> bool {
         conn.counted = Some(peer.ip());
     }
     true
-}
-
-impl Counters {
-    fn snapshot_buffered(&self) -> u64 {
-        self.buffered.load(std::sync::atomic::Ordering::Relaxed)
-    }
 }

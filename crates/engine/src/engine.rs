@@ -93,7 +93,7 @@ pub enum StartError {
 pub struct Engine<M> {
     shared: Arc<Shared<M>>,
     addresses: Vec<Bound>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<JoinHandle<bool>>,
 }
 
 /// Writes mail to workers from any thread.
@@ -165,12 +165,20 @@ impl<M: Send + 'static> Engine<M> {
             let paces = vec![Pace::default(); sockets.len()];
             let listeners = Listeners { sockets, options: options.clone(), paces, next_worker: index };
             let worker = Worker::new(core(index), index, poll, resolver.clone(), shared.clone());
-            let guard = StopAllOnPanic { shared: shared.clone() };
+            let guard = StopAll { shared: shared.clone(), ended_well: false };
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                let _guard = guard;
-                worker.run(listeners);
-            })?;
-            engine.threads.push(thread);
+                let mut guard = guard;
+                guard.ended_well = worker.run(listeners);
+                guard.ended_well
+            });
+            match thread {
+                Ok(thread) => engine.threads.push(thread),
+                Err(error) => {
+                    engine.stop(Duration::ZERO);
+                    engine.join();
+                    return Err(error.into());
+                }
+            }
         }
         Ok(engine)
     }
@@ -202,11 +210,11 @@ impl<M: Send + 'static> Engine<M> {
         stop(&self.shared, grace);
     }
 
-    /// Waits until all workers have ended. False if one of them panicked.
+    /// Waits until all workers have ended. False if one of them panicked, or could not go on.
     pub fn join(self) -> bool {
         let mut all_well = true;
         for thread in self.threads {
-            all_well &= thread.join().is_ok();
+            all_well &= thread.join().unwrap_or(false);
         }
         for address in &self.addresses {
             if let Bound::Unix(path) = address {
@@ -224,9 +232,10 @@ impl<M> Poster<M> {
         self.shared.mailboxes.len()
     }
 
-    /// Writes to one worker's core, which hears of it as [`Core::mail`]. Gives the mail back if the mailbox is full.
+    /// Writes to one worker's core, which hears of it as [`Core::mail`]. Gives the mail back if the mailbox is full, or
+    /// there is no such worker.
     pub fn post(&self, worker: usize, mail: M) -> Result<(), M> {
-        let mailbox = &self.shared.mailboxes[worker];
+        let Some(mailbox) = self.shared.mailboxes.get(worker) else { return Err(mail) };
         if mailbox.len() >= self.shared.limits.mailbox {
             return Err(mail);
         }
@@ -253,16 +262,17 @@ fn stop<M>(shared: &Shared<M>, grace: Duration) {
     }
 }
 
-/// A worker that panics takes its connections with it; the others end too, so that the program is started anew
-/// rather than half alive.
-struct StopAllOnPanic<M> {
+/// A worker that panics, or cannot go on, takes its connections with it; the others end too, so that the program is
+/// started anew rather than half alive.
+struct StopAll<M> {
     shared: Arc<Shared<M>>,
+    ended_well: bool,
 }
 
-impl<M> Drop for StopAllOnPanic<M> {
+impl<M> Drop for StopAll<M> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            log::error!("a worker has panicked: stopping");
+        if !self.ended_well {
+            log::error!("a worker has failed: stopping");
             stop(&self.shared, Duration::ZERO);
         }
     }

@@ -237,20 +237,26 @@ impl<M> Io<M> {
         self.timers.set(at, Due::Core(key));
     }
 
-    /// Writes to another worker's core, or to one's own. Gives the mail back if that mailbox is full.
+    /// Writes to another worker's core, or to one's own. Gives the mail back if that mailbox is full, or there is no
+    /// such worker.
     pub fn post(&mut self, worker: usize, mail: M) -> Result<(), M> {
-        let waiting = self.outbox[worker].len() + self.shared.mailboxes[worker].len();
-        if waiting >= self.shared.limits.mailbox {
-            return Err(mail);
+        let mailbox = self.shared.mailboxes.get(worker);
+        match (self.outbox.get_mut(worker), mailbox) {
+            (Some(outbox), Some(mailbox)) if outbox.len() + mailbox.len() < self.shared.limits.mailbox => {
+                outbox.push(Letter::Mail(mail));
+                Ok(())
+            }
+            _ => Err(mail),
         }
-        self.outbox[worker].push(Letter::Mail(mail));
-        Ok(())
     }
 
     /// Gives an open connection, with all its state, to another worker, whose core hears of it by
     /// [`Core::arrived`](crate::Core::arrived). Bytes that this core did not use go along: `data` should return
-    /// how many it used and show no more interest.
+    /// how many it used and show no more interest. Without such a worker the connection is closed.
     pub fn hand_over(&mut self, id: ConnId, worker: usize, mail: M) {
+        if worker >= self.workers() {
+            return self.abort(id);
+        }
         let Some(mut conn) = self.table.remove(id) else { return };
         self.account_to(&mut conn, 0);
         conn.flags.dirty = false;

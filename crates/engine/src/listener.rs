@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 const BACKLOG: i32 = 4096;
 
 /// How long a silent TCP connection is left alone before the system asks whether its peer still lives.
-const KEEPALIVE: Duration = Duration::from_secs(120);
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(120);
 
 /// The place of a listener in the list that the engine was started with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

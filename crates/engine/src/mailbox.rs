@@ -1,6 +1,5 @@
 //! What workers write to each other, in batches with one wake.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +21,7 @@ pub(crate) enum Letter<M> {
     /// A connection with its state.
     Arrived { socket: Socket, conn: Box<Conn>, mail: M },
     /// The addresses of a name.
-    Resolved { conn: ConnId, addresses: io::Result<Vec<SocketAddr>> },
+    Resolved { conn: ConnId, addresses: Result<Vec<SocketAddr>, String> },
     /// New layers for the connections that a listener accepts from now on.
     Options { listener: ListenerId, options: Box<ServerOptions> },
     /// Stop accepting, tell the core, and end when no connection is left or this much time has passed.

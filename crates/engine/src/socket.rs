@@ -6,6 +6,9 @@ use std::net::{Shutdown, SocketAddr};
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
+use socket2::{SockRef, TcpKeepalive};
+
+use crate::listener::KEEPALIVE;
 
 /// A stream socket that does not block.
 pub(crate) enum Socket {
@@ -18,6 +21,7 @@ impl Socket {
     pub fn connect_tcp(address: SocketAddr) -> io::Result<Socket> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
+        SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
         Ok(Socket::Tcp(stream))
     }
 

@@ -37,6 +37,11 @@ impl Timers {
         self.heap.push(Reverse((at, due)));
     }
 
+    /// How many are to come.
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     /// When the first of them comes.
     pub fn next(&self) -> Option<Duration> {
         self.heap.peek().map(|Reverse((at, _))| *at)

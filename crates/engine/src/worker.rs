@@ -15,7 +15,7 @@ use crate::counters::add;
 use crate::driver::{Driver, Shell};
 use crate::io::{Effect, Shared};
 use crate::mailbox::Letter;
-use crate::resolver::Resolver;
+use crate::resolver::{Asked, Resolver};
 use crate::socket::Socket;
 use crate::timers::{Due, ShellDue};
 use crate::{ConnId, Core, Dial, ListenerId, Target, Why};
@@ -33,7 +33,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(200);
 pub(crate) const WAKE: Token = Token(usize::MAX);
 
 /// Set in the token of a listener.
-const LISTENER: usize = 1 << 63;
+const LISTENER: usize = 1 << (usize::BITS - 1);
 
 /// One worker, before it runs in its thread.
 pub(crate) struct Worker<C: Core> {
@@ -74,6 +74,8 @@ struct Place {
     dialling: Option<Box<Dialling>>,
     /// The system has told that the peer's side is shut: no further event will, so reads go on until they say so.
     read_closed: bool,
+    /// It is on the list of those to read in the next turn, and so not read twice in one.
+    again: bool,
 }
 
 /// A dial that is under way.
@@ -115,8 +117,8 @@ impl<C: Core> Worker<C> {
     }
 
     /// Runs until told to stop. `listeners` are all of the engine's, with the sockets of those that are this
-    /// worker's own.
-    pub fn run(mut self, mut listeners: Listeners) {
+    /// worker's own. False if it cannot go on.
+    pub fn run(mut self, mut listeners: Listeners) -> bool {
         for (index, listening) in listeners.own() {
             if let Err(error) = listening.register(self.sockets.poll.registry(), index) {
                 log::error!("listener {}: cannot wait for connections: {error}", index + 1);
@@ -130,7 +132,7 @@ impl<C: Core> Worker<C> {
                 && error.kind() != io::ErrorKind::Interrupted
             {
                 log::error!("worker {}: cannot wait for events: {error}", self.sockets.worker);
-                return;
+                return false;
             }
             self.driver.expire(self.started.elapsed(), &mut due);
             for due in due.drain(..) {
@@ -146,13 +148,16 @@ impl<C: Core> Worker<C> {
                 }
             }
             for id in std::mem::take(&mut self.sockets.again) {
-                self.read(id);
+                if let Some(place) = self.sockets.place(id) {
+                    place.again = false;
+                    self.read(id);
+                }
             }
             for event in &events {
                 match event.token() {
                     WAKE => {}
                     Token(token) if token & LISTENER != 0 => self.accept(&mut listeners, token & !LISTENER),
-                    token => self.ready(conn_of(token), event),
+                    Token(slot) => self.ready(slot, event),
                 }
             }
             self.read_mail(&mut listeners);
@@ -162,7 +167,7 @@ impl<C: Core> Worker<C> {
             if let Some(stop_at) = self.stop_at
                 && (self.driver.io.table.len() == 0 || self.driver.io.now >= stop_at)
             {
-                return;
+                return true;
             }
         }
     }
@@ -175,8 +180,10 @@ impl<C: Core> Worker<C> {
         Some(next.saturating_sub(self.started.elapsed()))
     }
 
-    fn ready(&mut self, id: ConnId, event: &Event) {
-        let Some(place) = self.sockets.place(id) else { return };
+    /// Slots serve again only after the events of a turn, so that a slot names the connection that an event is for.
+    fn ready(&mut self, slot: usize, event: &Event) {
+        let Some(Some(place)) = self.sockets.places.get_mut(slot) else { return };
+        let id = place.id;
         if place.dialling.is_some() {
             return self.dial_progress(id);
         }
@@ -207,7 +214,7 @@ impl<C: Core> Worker<C> {
         if !self.driver.io.table.look(id).is_some_and(|conn| conn.wants_input()) {
             return;
         }
-        let Some(place) = self.sockets.place(id) else { return };
+        let Some(place) = self.sockets.place(id).filter(|place| !place.again) else { return };
         let read_closed = place.read_closed;
         let Some(socket) = &mut place.socket else { return };
         let result = socket.read(self.buffer.space());
@@ -217,11 +224,11 @@ impl<C: Core> Worker<C> {
             Ok(len) => {
                 self.driver.receive(id, &mut self.buffer, len);
                 if len == READ_SIZE || read_closed {
-                    self.sockets.again.push(id);
+                    self.sockets.read_again(id);
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.sockets.again.push(id),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.sockets.read_again(id),
             Err(error) => self.driver.socket_failed(id, Why::Socket(error)),
         }
     }
@@ -292,7 +299,13 @@ impl<C: Core> Worker<C> {
         if let Err(error) = self.sockets.add(id, &mut socket) {
             return self.driver.socket_failed(id, Why::Socket(error));
         }
-        self.sockets.put(Place { id, socket: Some(socket), dialling: None, read_closed: false });
+        self.sockets.put(Place {
+            id,
+            socket: Some(socket),
+            dialling: None,
+            read_closed: false,
+            again: false,
+        });
     }
 
     fn dial_progress(&mut self, id: ConnId) {
@@ -311,7 +324,7 @@ impl<C: Core> Worker<C> {
         let Some(place) = self.sockets.place(id) else { return };
         let Some(dialling) = place.dialling.take() else { return };
         self.driver.connected(id, &dialling.options, peer);
-        self.sockets.again.push(id);
+        self.sockets.read_again(id);
     }
 
     /// An address could not be connected, or did not answer in its time: the next one is tried.
@@ -369,12 +382,18 @@ impl<C: Core> Worker<C> {
         if let Err(error) = self.sockets.add(id, &mut socket) {
             return self.driver.socket_failed(id, Why::Socket(error));
         }
-        self.sockets.put(Place { id, socket: Some(socket), dialling: None, read_closed: false });
+        self.sockets.put(Place {
+            id,
+            socket: Some(socket),
+            dialling: None,
+            read_closed: false,
+            again: false,
+        });
         self.driver.core.arrived(&mut self.driver.io, id, mail);
         self.driver.show_arrived(id);
     }
 
-    fn resolved(&mut self, id: ConnId, addresses: io::Result<Vec<SocketAddr>>) {
+    fn resolved(&mut self, id: ConnId, addresses: Result<Vec<SocketAddr>, String>) {
         if let Some(why) = self.sockets.resolved(id, addresses) {
             self.driver.socket_failed(id, why);
         }
@@ -439,7 +458,9 @@ impl Listening {
     fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
         match self {
             Listening::Tcp(listener) => {
-                listener.accept().map(|(stream, peer)| (Socket::Tcp(stream), Some(peer)))
+                let (stream, peer) = listener.accept()?;
+                // A listener of both families sees IPv4 clients as IPv6 addresses.
+                Ok((Socket::Tcp(stream), Some(SocketAddr::new(peer.ip().to_canonical(), peer.port()))))
             }
             Listening::Unix(listener) => listener.accept().map(|(stream, _)| (Socket::Unix(stream), None)),
         }
@@ -450,14 +471,6 @@ impl Listening {
 fn is_about_one_client(error: &io::Error) -> bool {
     use io::ErrorKind::*;
     matches!(error.kind(), Interrupted | ConnectionAborted | ConnectionReset | PermissionDenied | TimedOut)
-}
-
-fn token_of(id: ConnId) -> Token {
-    Token(((id.generation as usize) << 32) | id.slot as usize)
-}
-
-fn conn_of(token: Token) -> ConnId {
-    ConnId { slot: token.0 as u32, generation: (token.0 >> 32) as u32 }
 }
 
 impl<M> Sockets<M> {
@@ -474,9 +487,17 @@ impl<M> Sockets<M> {
         self.places[slot] = Some(place);
     }
 
+    /// Has a connection read in the next turn.
+    fn read_again(&mut self, id: ConnId) {
+        let Some(place) = self.place(id) else { return };
+        if !std::mem::replace(&mut place.again, true) {
+            self.again.push(id);
+        }
+    }
+
     /// Registers both directions, once and for all.
     fn add(&self, id: ConnId, socket: &mut Socket) -> io::Result<()> {
-        self.poll.registry().register(socket, token_of(id), Interest::READABLE | Interest::WRITABLE)
+        self.poll.registry().register(socket, Token(id.slot()), Interest::READABLE | Interest::WRITABLE)
     }
 
     fn dial(&mut self, id: ConnId, dial: Dial) {
@@ -487,7 +508,13 @@ impl<M> Sockets<M> {
             last_error: io::ErrorKind::NotFound.into(),
             time_limit: dial.time_limit,
         };
-        self.put(Place { id, socket: None, dialling: Some(Box::new(dialling)), read_closed: false });
+        self.put(Place {
+            id,
+            socket: None,
+            dialling: Some(Box::new(dialling)),
+            read_closed: false,
+            again: false,
+        });
         let why = match &dial.target {
             Target::Unix(path) => match Socket::connect_unix(path) {
                 Ok(socket) => self.begin(id, socket).err().map(Why::Connect),
@@ -495,14 +522,17 @@ impl<M> Sockets<M> {
             },
             Target::Tcp { host, port } => match host.parse() {
                 Ok(address) => self.resolved(id, Ok(vec![SocketAddr::new(address, *port)])),
-                Err(_) if self.resolver.ask(self.worker, id, host, *port) => None,
-                Err(_) => Some(Why::Resolve("too many names wait to be resolved".to_owned())),
+                Err(_) => match self.resolver.ask(self.worker, id, host, *port) {
+                    Asked::Known(addresses) => self.resolved(id, Ok(addresses)),
+                    Asked::Waits => None,
+                    Asked::Full => Some(Why::Resolve("too many names wait to be resolved".to_owned())),
+                },
             },
         };
         self.outcomes.extend(why.map(|why| (id, why)));
     }
 
-    fn resolved(&mut self, id: ConnId, addresses: io::Result<Vec<SocketAddr>>) -> Option<Why> {
+    fn resolved(&mut self, id: ConnId, addresses: Result<Vec<SocketAddr>, String>) -> Option<Why> {
         let dialling = self.place(id)?.dialling.as_mut()?;
         match addresses {
             Ok(addresses) if addresses.is_empty() => Some(Why::Resolve("the name has no address".to_owned())),
@@ -511,7 +541,7 @@ impl<M> Sockets<M> {
                 dialling.untried = addresses.into();
                 self.try_next(id, io::ErrorKind::NotFound.into())
             }
-            Err(error) => Some(Why::Resolve(error.to_string())),
+            Err(error) => Some(Why::Resolve(error)),
         }
     }
 
@@ -578,7 +608,7 @@ impl<M> Shell<M> for Sockets<M> {
     fn apply(&mut self, effect: Effect<M>) {
         match effect {
             Effect::Dial(id, dial) => self.dial(id, dial),
-            Effect::ReadAgain(id) => self.again.push(id),
+            Effect::ReadAgain(id) => self.read_again(id),
             Effect::Shut(id) => {
                 if let Some(Place { socket: Some(socket), .. }) = self.place(id) {
                     socket.shut();
