@@ -145,6 +145,11 @@ impl<M> Io<M> {
         self.table.look(conn).map_or(0, Conn::queued)
     }
 
+    /// Bytes that a core may leave unused of one connection: a packet that must be whole can be no larger.
+    pub fn unread_limit(&self) -> usize {
+        self.shared.limits.unread
+    }
+
     /// Shows the core no more of the connection's bytes until [`Io::resume`]; its socket is not read.
     pub fn pause(&mut self, conn: ConnId) {
         if let Some(conn) = self.table.find(conn) {

@@ -7,7 +7,7 @@ use mqway_engine::{Listener, Target};
 use mqway_transport::ClientOptions;
 
 /// The largest packet that MQTT can express: a five-byte header and a remaining length of 268,435,455 bytes.
-pub const LARGEST_PACKET: usize = 268_435_460;
+pub const LARGEST_PACKET: usize = 5 + mqway_codec::MAX_REMAINING_LENGTH as usize;
 
 /// A server to pass clients on to.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ pub struct Limits {
     pub connect_time: Duration,
     /// The time to reach one upstream: name, TCP and handshakes. The next one has as much again.
     pub dial_time: Duration,
-    /// The time from CONNECT to CONNACK, or to the next AUTH.
+    /// The time from CONNECT to CONNACK, authentication included.
     pub connack_time: Duration,
     /// Bytes of one packet, in either direction. If it is less than [`LARGEST_PACKET`], both sides of a 5.0
     /// connection are told so by their Maximum Packet Size.

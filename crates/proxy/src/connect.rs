@@ -27,7 +27,8 @@ impl<O: Observer> ProxyCore<O> {
             }
             Err(error) => {
                 let terms = terms_of_faulty(&error).map(|version| (version, error.reason_code()));
-                self.refuse_first(io, key, terms, &error.to_string());
+                let text = foreign(bytes).map_or_else(|| error.to_string(), str::to_owned);
+                self.refuse_first(io, key, terms, &text);
             }
         }
         0
@@ -100,6 +101,11 @@ impl<O: Observer> ProxyCore<O> {
 
     /// Answers a client that waits for CONNACK.
     pub(crate) fn refuse_waiting(&mut self, io: &mut Io<Mail>, key: Key, reason: ReasonCode) {
+        // CONNACK has no word for a server that is about to end.
+        let reason = match reason {
+            ReasonCode::ServerShuttingDown => ReasonCode::ServerUnavailable,
+            other => other,
+        };
         let Some(link) = self.links.find(key) else { return };
         let terms = match &link.phase {
             Phase::Dialling(candidates) => candidates.client,
@@ -114,7 +120,10 @@ impl<O: Observer> ProxyCore<O> {
             ReasonCode::ServerUnavailable => "no server behind this proxy can be reached",
             other => other.name(),
         };
-        io.send(link.client, &refusal(terms, reason, text));
+        let packet = refusal(terms, reason, text);
+        if !packet.is_empty() {
+            io.send(link.client, &packet);
+        }
     }
 
     /// Ends a client whose first packet is no valid CONNECT, with an answer where its version can be told.
@@ -136,6 +145,16 @@ impl<O: Observer> ProxyCore<O> {
         }
         self.end(io, key, CloseCode::PROTOCOL_ERROR, text);
     }
+}
+
+/// What another protocol's first bytes are, for people who took the wrong port.
+fn foreign(bytes: &[u8]) -> Option<&'static str> {
+    let looks_like: [(&[u8], _); 3] = [
+        (b"\x16\x03", "this is TLS, at a listener that does not speak it"),
+        (b"GET ", "this is HTTP, at a listener for plain MQTT; one for WebSocket is ws://"),
+        (b"PROXY ", "this is a PROXY protocol header, which the listener was not told of"),
+    ];
+    looks_like.into_iter().find(|(start, _)| bytes.starts_with(start)).map(|(_, text)| text)
 }
 
 /// The version in which to answer a CONNECT that is wrong; `None` if it is to be closed without a word.

@@ -217,6 +217,11 @@ impl<O: Observer> ProxyCore<O> {
                 }
                 self.fault(io, key, side, reason_of(&error), &error.to_string());
             }
+            Then::TooLarge(packet_type) => {
+                let text =
+                    format!("{packet_type} is larger than the {} bytes kept for it", io.unread_limit());
+                self.fault(io, key, side, ReasonCode::PacketTooLarge, &text);
+            }
             Then::Misplaced(packet_type) => {
                 let text = misplaced(side, packet_type);
                 self.fault(io, key, side, ReasonCode::ProtocolError, &text);
@@ -292,6 +297,9 @@ impl<O: Observer> ProxyCore<O> {
         if matches!(link.phase, Phase::Connecting | Phase::Open) {
             Counters::count(&self.context.counters.client_ends);
         }
+        if let Why::Limit(_) = why {
+            log::info!("{}: closed: {why}", Peer(io.peer(link.client)));
+        }
         self.end(io, key, CloseCode::NORMAL, &format!("client: {why}"));
     }
 
@@ -356,7 +364,11 @@ impl<O: Observer> Core for ProxyCore<O> {
             (Side::Upstream, Phase::Leaving { .. }) => {
                 self.end(io, key, CloseCode::NORMAL, "the client has left")
             }
-            (Side::Upstream, _) => {
+            (Side::Upstream, phase) => {
+                if matches!(phase, Phase::Connecting) {
+                    let peer = Peer(io.peer(link.client));
+                    log::info!("{peer}: its upstream closed without a CONNACK");
+                }
                 Counters::count(&self.context.counters.upstream_ends);
                 self.end(io, key, CloseCode::NORMAL, "the upstream closed");
             }

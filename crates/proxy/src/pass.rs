@@ -3,13 +3,12 @@
 use std::num::NonZeroU32;
 
 use mqway_codec::{
-    Connect, DecodeError, Decoder, Header, Packet, PacketType, PropertiesBuf, Property, PropertyId, Version,
-    decode,
+    Connect, DecodeError, Packet, PacketType, PropertiesBuf, Property, PropertyId, Version, decode,
 };
 use mqway_engine::{ConnId, Io};
 
 use crate::core::{Context, Mail};
-use crate::link::{Link, Phase};
+use crate::link::{Link, Phase, Stream};
 use crate::{Counters, Direction, LARGEST_PACKET, Observer, Seen};
 
 /// A PUBLISH that is larger than this is passed on as it comes; smaller ones, and all other packets, when they are
@@ -31,6 +30,8 @@ pub(crate) enum Then {
     Fault(DecodeError),
     /// The packet that comes next may not be sent by this side, or not now.
     Misplaced(PacketType),
+    /// The packet that comes next must be whole to be judged, and is larger than what is kept of a connection.
+    TooLarge(PacketType),
 }
 
 /// What to do with a packet.
@@ -72,10 +73,10 @@ impl Link {
 
     /// The next bytes of a packet that is passed on in pieces.
     fn pass_piece(&mut self, io: &mut Io<Mail>, direction: Direction, to: ConnId, bytes: &[u8]) -> usize {
-        let passing = self.passing(direction);
-        let piece = (*passing).min(bytes.len());
+        let stream = self.stream(direction);
+        let piece = stream.passing.min(bytes.len());
         if piece > 0 {
-            *passing -= piece;
+            stream.passing -= piece;
             io.send_piece(to, &bytes[..piece]);
         }
         piece
@@ -103,11 +104,7 @@ impl Link {
                 return Err(Then::Refused);
             }
         }
-        let decoder = match direction {
-            Direction::ToUpstream => &mut self.to_upstream.decoder,
-            Direction::ToClient => &mut self.to_client.decoder,
-        };
-        let (packet, len) = match decoder.next(rest) {
+        let (packet, len) = match self.stream(direction).decoder.next(rest) {
             Ok(Some(found)) => found,
             Ok(None) if rest.len() >= IN_PIECES_FROM => {
                 return self.begin_pieces(io, direction, bytes, run, context);
@@ -133,18 +130,7 @@ impl Link {
             Step::Refuse => return Err(Then::Misplaced(packet.packet_type())),
             Step::Pass | Step::PassAnd(_) => {}
         }
-        context.tally.count(direction, packet.packet_type());
-        if let Some(version) = self.version() {
-            context.observer.packet(&Seen {
-                link: self.id,
-                at: io.now(),
-                direction,
-                version,
-                packet: &packet,
-                len,
-                missing: 0,
-            });
-        }
+        self.observe(io, direction, &packet, len, 0, context);
         match with_our_limit(&packet, self.version(), context.limits.packet) {
             Some(changed) => run.replace(io, bytes, len, &changed),
             None => run.pass(io, bytes, len),
@@ -168,31 +154,42 @@ impl Link {
         if self.awaits_connack() {
             return Ok(false);
         }
-        let decoder = self.decoder(direction);
-        let found = start_of_publish(decoder, rest).map_err(Then::Fault)?;
-        let Some((header, packet)) = found else { return Ok(false) };
+        let decoder = &self.stream(direction).decoder;
+        let Some(header) = decoder.header(rest).map_err(Then::Fault)? else { return Ok(false) };
+        let Some(publish) = decoder.publish_start(&header, rest).map_err(Then::Fault)? else {
+            // It is kept until it is whole, or at least up to its payload.
+            let whole = header.packet_type != PacketType::Publish && header.packet_len() > io.unread_limit();
+            let full = rest.len() + IN_PIECES_FROM > io.unread_limit();
+            return if whole || full { Err(Then::TooLarge(header.packet_type)) } else { Ok(false) };
+        };
         let (len, missing) = (header.packet_len(), header.packet_len() - rest.len());
-        context.tally.count(direction, PacketType::Publish);
         Counters::count(&context.counters.packets_passed_in_pieces);
-        if let Some(version) = self.version() {
-            let link = self.id;
-            context.observer.packet(&Seen {
-                link,
-                at: io.now(),
-                direction,
-                version,
-                packet: &packet,
-                len,
-                missing,
-            });
-        }
+        self.observe(io, direction, &Packet::Publish(publish), len, missing, context);
         run.flush(io, bytes);
         io.begin_packet(run.to, len);
         io.send_piece(run.to, rest);
         run.at = bytes.len();
         run.sent = run.at;
-        *self.passing(direction) = missing;
+        self.stream(direction).passing = missing;
         Ok(false)
+    }
+
+    /// Counts and shows a packet that is about to be passed on.
+    #[inline]
+    fn observe<O: Observer>(
+        &self,
+        io: &Io<Mail>,
+        direction: Direction,
+        packet: &Packet<'_>,
+        len: usize,
+        missing: usize,
+        context: &mut Context<O>,
+    ) {
+        context.tally.count(direction, packet.packet_type());
+        let (link, at) = (self.id, io.now());
+        if let Some(version) = self.version() {
+            context.observer.packet(&Seen { link, at, direction, version, packet, len, missing });
+        }
     }
 
     /// What to do with a packet that may concern the link.
@@ -234,29 +231,12 @@ impl Link {
         self.to_client.decoder.set_version(connect.version);
     }
 
-    fn decoder(&self, direction: Direction) -> &Decoder {
+    fn stream(&mut self, direction: Direction) -> &mut Stream {
         match direction {
-            Direction::ToUpstream => &self.to_upstream.decoder,
-            Direction::ToClient => &self.to_client.decoder,
+            Direction::ToUpstream => &mut self.to_upstream,
+            Direction::ToClient => &mut self.to_client,
         }
     }
-
-    fn passing(&mut self, direction: Direction) -> &mut usize {
-        match direction {
-            Direction::ToUpstream => &mut self.to_upstream.passing,
-            Direction::ToClient => &mut self.to_client.passing,
-        }
-    }
-}
-
-/// A PUBLISH of which all but the end of its payload has come.
-fn start_of_publish<'a>(
-    decoder: &Decoder,
-    bytes: &'a [u8],
-) -> Result<Option<(Header, Packet<'a>)>, DecodeError> {
-    let Some(header) = decoder.header(bytes)? else { return Ok(None) };
-    let publish = decoder.publish_start(&header, bytes)?;
-    Ok(publish.map(|publish| (header, Packet::Publish(publish))))
 }
 
 /// Packets on their way to one connection: where it takes bytes as they are, they go in one run.
@@ -296,10 +276,15 @@ impl Run {
 
 /// CONNECT and CONNACK of 5.0 name the largest packet that their sender takes. Where the proxy's own limit is lower,
 /// that is what both sides must hear. `None`: the packet passes as it is.
+#[inline]
 fn with_our_limit(packet: &Packet<'_>, version: Option<Version>, limit: usize) -> Option<Vec<u8>> {
     if limit >= LARGEST_PACKET || version != Some(Version::V5) {
         return None;
     }
+    announce(packet, limit)
+}
+
+fn announce(packet: &Packet<'_>, limit: usize) -> Option<Vec<u8>> {
     let theirs = match packet {
         Packet::Connect(connect) => connect.properties,
         Packet::Connack(connack) => connack.properties,

@@ -539,6 +539,34 @@ fn a_reader_that_stops_pauses_the_other_side_and_loses_nothing() {
 }
 
 #[test]
+fn a_stop_refuses_those_who_wait_for_connack() {
+    for (version, answer) in [(Version::V3_1_1, &[0x20, 2, 0, 3][..]), (Version::V5, &[0x20, 3, 0, 0x88, 0])]
+    {
+        let mut rig = Rig::one(5);
+        let client = rig.client();
+        rig.sim.write(client, &connect(version, "c"));
+        rig.dialled(1);
+        rig.sim.stop();
+        assert_eq!(rig.read(client), answer);
+    }
+}
+
+#[test]
+fn a_subscribe_larger_than_what_is_kept_of_a_connection_is_too_large() {
+    let mut rig = Rig::one(5);
+    let (client, upstream) = rig.session(Version::V5);
+    let filter = [&[0, 200][..], &[b'a'; 200], &[0]].concat();
+    let body = [&[0, 1, 0][..], &filter.repeat(6_000)].concat();
+    assert!((1 << 20..1 << 21).contains(&body.len()));
+    let length = [body.len() as u8 & 0x7f | 0x80, (body.len() >> 7) as u8 | 0x80, (body.len() >> 14) as u8];
+    rig.sim.write(client, &[&[0x82][..], &length, &body].concat());
+    assert_eq!(rig.read(client), [0xe0, 1, 0x95]);
+    assert_eq!(rig.read(upstream), b"");
+    assert_eq!(rig.counters.snapshot().packets_too_large, 1);
+    assert_eq!(rig.counters.snapshot().client_ends, 0);
+}
+
+#[test]
 fn a_stop_tells_clients_of_5_0_and_ends_all() {
     let mut rig = Rig::one(5);
     let (new, _) = rig.session(Version::V5);

@@ -54,6 +54,10 @@ impl Upstreams {
 
     pub fn failed(&self, index: usize, now: Duration) {
         let health = &self.list[index].1;
+        // Dials that were under way together fail together, and teach one thing.
+        if health.rests_until.load(Ordering::Relaxed) > now.as_millis() as u64 {
+            return;
+        }
         let failures = health.failures.fetch_add(1, Ordering::Relaxed).min(10);
         let rest = (FIRST_REST * 2u32.pow(failures)).min(LONGEST_REST);
         health.rests_until.store((now + rest).as_millis() as u64, Ordering::Relaxed);
@@ -99,13 +103,20 @@ mod tests {
         let rested = [order[1], order[2], order[0]];
         assert_eq!(upstreams.order(b"x", Duration::from_millis(999)), rested);
         assert_eq!(upstreams.order(b"x", Duration::from_millis(1000)), order);
+        // Failures of dials that were under way together count once.
         for _ in 0..100 {
-            upstreams.failed(order[0], Duration::ZERO);
+            upstreams.failed(order[0], Duration::from_millis(500));
         }
-        assert_eq!(upstreams.order(b"x", Duration::from_secs(29)), rested);
-        assert_eq!(upstreams.order(b"x", Duration::from_secs(30)), order);
-        upstreams.failed(order[0], Duration::from_secs(30));
+        assert_eq!(upstreams.order(b"x", Duration::from_millis(1000)), order);
+        let mut now = Duration::from_secs(1);
+        for rest in [2, 4, 8, 16, 30, 30] {
+            upstreams.failed(order[0], now);
+            now += Duration::from_secs(rest);
+            assert_eq!(upstreams.order(b"x", now - Duration::from_millis(1)), rested);
+            assert_eq!(upstreams.order(b"x", now), order);
+        }
+        upstreams.failed(order[0], now);
         upstreams.reached(order[0]);
-        assert_eq!(upstreams.order(b"x", Duration::from_secs(30)), order);
+        assert_eq!(upstreams.order(b"x", now), order);
     }
 }
