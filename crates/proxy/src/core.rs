@@ -141,7 +141,7 @@ impl<O: Observer> ProxyCore<O> {
     pub fn set_deadline(&mut self, io: &mut Io<Mail>, key: Key, time: Duration) {
         let Some(link) = self.links.find(key) else { return };
         link.deadline = io.now() + time;
-        io.set_timer(link.deadline, key.0);
+        link.arm(io, key);
     }
 
     fn client_opened(&mut self, io: &mut Io<Mail>, conn: ConnId) {
@@ -401,8 +401,9 @@ impl<O: Observer> Core for ProxyCore<O> {
     fn timer(&mut self, io: &mut Io<Mail>, key: u64) {
         let key = Key(key);
         let Some(link) = self.links.find(key) else { return };
+        link.timer_at = Duration::MAX;
         if link.deadline > io.now() {
-            return;
+            return link.arm(io, key);
         }
         match link.phase {
             Phase::Fresh => {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mqway_codec::{Decoder, Version};
-use mqway_engine::ConnId;
+use mqway_engine::{ConnId, Io};
+
+use crate::core::{Key, Mail};
 
 use crate::upstreams::Upstreams;
 use crate::{Direction, LARGEST_PACKET, LinkId};
@@ -75,6 +77,9 @@ pub(crate) struct Link {
     pub phase: Phase,
     /// When the present phase must have ended.
     pub deadline: Duration,
+    /// When the timer that is set for it comes. A later deadline waits for that one, and sets the next then, so that
+    /// no more than one is set for each link that comes and goes.
+    pub timer_at: Duration,
     pub to_upstream: Stream,
     pub to_client: Stream,
 }
@@ -94,6 +99,7 @@ impl Link {
             upstream: None,
             phase: Phase::Fresh,
             deadline,
+            timer_at: Duration::MAX,
             to_upstream: Stream { decoder: Decoder::new(packet_limit.min(LARGEST_CONNECT)), passing: 0 },
             // The version comes with CONNECT; nothing is read in this direction before.
             to_client: Stream { decoder: Decoder::new(LARGEST_PACKET), passing: 0 },
@@ -103,6 +109,14 @@ impl Link {
     /// The version that the client speaks, once its CONNECT was passed on.
     pub fn version(&self) -> Option<Version> {
         self.to_client.decoder.version()
+    }
+
+    /// Sets a timer for the deadline, if there is one and none that comes before it is set.
+    pub fn arm(&mut self, io: &mut Io<Mail>, key: Key) {
+        if self.deadline < self.timer_at {
+            self.timer_at = self.deadline;
+            io.set_timer(self.deadline, key.0);
+        }
     }
 
     /// Whether the upstream may still answer CONNECT.

@@ -20,23 +20,25 @@ const CROWD: [&str; 4] = ["--max-connections", "50000", "--max-connections-per-a
 
 #[test]
 fn connections_opened_and_closed_leave_nothing_behind() {
-    churn(2_000, Duration::ZERO);
+    churn(2_000);
 }
 
 #[test]
 #[ignore = "long: ten thousand connections"]
 fn ten_thousand_connections_opened_and_closed_leave_nothing_behind() {
-    churn(long(10_000, 2_000), Duration::from_secs(long(12, 1)));
+    churn(long(10_000, 2_000));
 }
 
-/// Pools and tables reach their size in the first rounds; after those, a round leaves nothing. A pause between the
-/// rounds that is longer than every time limit leaves no excuse: what is still held then is held for good.
-fn churn(connections: usize, pause: Duration) {
+/// Pools and tables reach their size in the first rounds; after those, a round leaves nothing. The pause between the
+/// rounds is longer than every time limit and leaves no excuse: what is still held then is held for good.
+fn churn(connections: usize) {
+    const LIMITS: [&str; 6] = ["--connect-timeout", "1", "--dial-timeout", "1", "--connack-timeout", "1"];
+    const PAUSE: Duration = Duration::from_secs(6);
     const ROUNDS: usize = 5;
     let broker = Server::broker();
     let proxy =
         Proxy::new().listen("mqtt://127.0.0.1:0").listen("ws://127.0.0.1:0").upstream(&broker.url("mqtt"));
-    let proxy = proxy.arguments(&CROWD).start();
+    let proxy = proxy.arguments(&CROWD).arguments(&LIMITS).start();
     let (tcp, ws) = (proxy.address(), crate::support::address(proxy.url(1)));
     let (files, threads) = (proxy.program.open_files(), proxy.program.threads());
     let mut memory = Vec::new();
@@ -44,7 +46,7 @@ fn churn(connections: usize, pause: Duration) {
         come_and_go(tcp, ws, connections / ROUNDS);
         let settled = eventually(SOON, || proxy.program.open_files() <= files);
         assert!(settled, "{} files open, {files} before, round {round}", proxy.program.open_files());
-        thread::sleep(pause);
+        thread::sleep(PAUSE);
         memory.push(proxy.program.resident());
     }
     assert_eq!(proxy.program.threads(), threads);
