@@ -28,6 +28,7 @@ mod config;
 mod connect;
 mod core;
 mod counters;
+mod familiar;
 mod link;
 mod observer;
 mod pass;

@@ -9,6 +9,7 @@ use mqway_engine::{ConnId, Io};
 
 use crate::core::{Key, Mail};
 
+use crate::familiar::Familiar;
 use crate::upstreams::Upstreams;
 use crate::{Direction, LARGEST_PACKET, LinkId};
 
@@ -89,6 +90,8 @@ pub(crate) struct Stream {
     pub decoder: Decoder,
     /// Bytes still to come of a packet that is passed on in pieces.
     pub passing: usize,
+    /// The last PUBLISH, for the next one.
+    pub familiar: Familiar,
 }
 
 impl Link {
@@ -100,9 +103,17 @@ impl Link {
             phase: Phase::Fresh,
             deadline,
             timer_at: Duration::MAX,
-            to_upstream: Stream { decoder: Decoder::new(packet_limit.min(LARGEST_CONNECT)), passing: 0 },
+            to_upstream: Stream {
+                decoder: Decoder::new(packet_limit.min(LARGEST_CONNECT)),
+                passing: 0,
+                familiar: Familiar::default(),
+            },
             // The version comes with CONNECT; nothing is read in this direction before.
-            to_client: Stream { decoder: Decoder::new(LARGEST_PACKET), passing: 0 },
+            to_client: Stream {
+                decoder: Decoder::new(LARGEST_PACKET),
+                passing: 0,
+                familiar: Familiar::default(),
+            },
         }
     }
 

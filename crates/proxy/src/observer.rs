@@ -44,6 +44,9 @@ pub struct Seen<'a> {
 
 /// Is shown everything that a proxy passes on, and can change nothing. It is called on a worker and must not block.
 pub trait Observer: Send + 'static {
+    /// Whether it wants to see packets at all. If not, those that are like the one before are not even decoded.
+    const WATCHES: bool = true;
+
     /// A client's connection is ready.
     fn opened(&mut self, _link: LinkId, _at: Duration, _peer: Option<SocketAddr>) {}
 
@@ -55,4 +58,6 @@ pub trait Observer: Send + 'static {
 }
 
 /// Observes nothing.
-impl Observer for () {}
+impl Observer for () {
+    const WATCHES: bool = false;
+}

@@ -104,6 +104,15 @@ impl Link {
                 return Err(Then::Refused);
             }
         }
+        if !O::WATCHES
+            && !connecting
+            && let Some(version) = self.version()
+            && let Some(len) = self.stream(direction).familiar.len_of(rest, version, context.limits.packet)
+        {
+            context.tally.count(direction, PacketType::Publish);
+            run.pass(io, bytes, len);
+            return Ok(true);
+        }
         let (packet, len) = match self.stream(direction).decoder.next(rest) {
             Ok(Some(found)) => found,
             Ok(None) if rest.len() >= IN_PIECES_FROM => {
@@ -131,6 +140,9 @@ impl Link {
             Step::Pass | Step::PassAnd(_) => {}
         }
         self.observe(io, direction, &packet, len, 0, context);
+        if let (Packet::Publish(publish), false) = (&packet, O::WATCHES) {
+            self.stream(direction).familiar.remember(rest, publish.topic);
+        }
         match with_our_limit(&packet, self.version(), context.limits.packet) {
             Some(changed) => run.replace(io, bytes, len, &changed),
             None => run.pass(io, bytes, len),
