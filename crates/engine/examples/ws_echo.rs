@@ -1,15 +1,15 @@
 //! A WebSocket server that sends every message back, text and binary: for suites that test the framing.
 //!
-//! `cargo run --release -p mqway-engine --example ws_echo -- 127.0.0.1:9001`
+//! `cargo run --release -p mqway-engine --example ws_echo -- 127.0.0.1:9001`, or a URL: `ws://127.0.0.1:9001`
 //!
 //! It shows the two halves apart: the engine moves bytes, and the layer of `mqway-transport` makes messages of them.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mqway_engine::{Bind, CloseCode, Config, ConnId, Core, Engine, Io, Limits, Listener, Origin, Why};
+use mqway_transport::Url;
 use mqway_transport::websocket::{
     self, Connection, Event, MessageKind, ServerHandshake, ServerOptions, TextPolicy,
 };
@@ -111,9 +111,12 @@ fn echo(connection: &mut Connection, kind: MessageKind, message: &mut Vec<u8>, o
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let address: SocketAddr = std::env::args().nth(1).unwrap_or("127.0.0.1:9001".to_owned()).parse()?;
+    let argument = std::env::args().nth(1).unwrap_or("127.0.0.1:9001".to_owned());
+    // A listener's URL as mqway takes it, or an address alone. Every path is an echo.
+    let url = if argument.contains("://") { argument } else { format!("ws://{argument}") };
+    let url = Url::parse_listener(&url)?;
     let limits = Limits { close_time: Duration::from_secs(2), ..Limits::default() };
-    let listener = Listener::new(Bind::tcp(&address.ip().to_string(), address.port()));
+    let listener = Listener::new(Bind::tcp(&url.host, url.port));
     let engine = Engine::start(Config { limits, ..Config::default() }, vec![listener], |_| Echo::new())?;
     eprintln!("listening ws://{}", engine.addresses()[0]);
     engine.join();
