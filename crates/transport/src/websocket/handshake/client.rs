@@ -242,7 +242,7 @@ fn write_request(options: &ClientOptions, key: &str, out: &mut Vec<u8>) {
     line(["", "", ""]);
 }
 
-/// Tells at the first byte what is never going to be an HTTP response.
+/// Tells at the first bytes what is never going to be an HTTP response.
 fn check_start(bytes: &[u8]) -> Result<(), HandshakeError> {
     let expected = b"HTTP/1.";
     let len = bytes.len().min(expected.len());
@@ -250,8 +250,10 @@ fn check_start(bytes: &[u8]) -> Result<(), HandshakeError> {
         return Ok(());
     }
     // An alert of any version (RFC 8446 §5.1): so begins the answer of a TLS server to what is no TLS.
-    if bytes.starts_with(b"\x15\x03") {
-        return Err(HandshakeError::Tls);
+    match bytes {
+        [0x15] => return Ok(()), // The next byte tells.
+        [0x15, 0x03, ..] => return Err(HandshakeError::Tls),
+        _ => {}
     }
     Err(HandshakeError::NotHttp { start: bytes[..bytes.len().min(32)].escape_ascii().to_string() })
 }
