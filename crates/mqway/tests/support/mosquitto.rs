@@ -95,7 +95,8 @@ impl Mosquitto {
             let mut stream = dial_tcp(address);
             let _ = stream.write_all(&packets::connect(packets::V3_1_1, "awake"));
             let mut answer = [0; 64];
-            while !seen.load(Ordering::Relaxed) && matches!(stream.read(&mut answer), Ok(1..)) {
+            // A read that takes too long is no reason to let it fall asleep; only the end of the connection is.
+            while !seen.load(Ordering::Relaxed) && !matches!(stream.read(&mut answer), Ok(0)) {
                 if stream.write_all(&packets::PINGREQ).is_err() {
                     break;
                 }
