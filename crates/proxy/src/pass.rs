@@ -169,10 +169,12 @@ impl Link {
         let decoder = &self.stream(direction).decoder;
         let Some(header) = decoder.header(rest).map_err(Then::Fault)? else { return Ok(false) };
         let Some(publish) = decoder.publish_start(&header, rest).map_err(Then::Fault)? else {
-            // It is kept until it is whole, or at least up to its payload.
-            let whole = header.packet_type != PacketType::Publish && header.packet_len() > io.unread_limit();
-            let full = rest.len() + IN_PIECES_FROM > io.unread_limit();
-            return if whole || full { Err(Then::TooLarge(header.packet_type)) } else { Ok(false) };
+            // It is kept until it is whole, or a PUBLISH at least up to its payload.
+            let limit = io.unread_limit();
+            let may_still_begin =
+                header.packet_type == PacketType::Publish && rest.len() + IN_PIECES_FROM <= limit;
+            let fits = header.packet_len() <= limit || may_still_begin;
+            return if fits { Ok(false) } else { Err(Then::TooLarge(header.packet_type)) };
         };
         let (len, missing) = (header.packet_len(), header.packet_len() - rest.len());
         Counters::count(&context.counters.packets_passed_in_pieces);

@@ -551,19 +551,36 @@ fn a_stop_refuses_those_who_wait_for_connack() {
     }
 }
 
+/// A SUBSCRIBE of 5.0 to so many filters, each 203 bytes of it.
+fn large_subscribe(filters: usize) -> Vec<u8> {
+    let filter = [&[0, 200][..], &[b'a'; 200], &[0]].concat();
+    let body = [&[0, 1, 0][..], &filter.repeat(filters)].concat();
+    let length = [body.len() as u8 & 0x7f | 0x80, (body.len() >> 7) as u8 | 0x80, (body.len() >> 14) as u8];
+    [&[0x82][..], &length, &body].concat()
+}
+
 #[test]
 fn a_subscribe_larger_than_what_is_kept_of_a_connection_is_too_large() {
     let mut rig = Rig::one(5);
     let (client, upstream) = rig.session(Version::V5);
-    let filter = [&[0, 200][..], &[b'a'; 200], &[0]].concat();
-    let body = [&[0, 1, 0][..], &filter.repeat(6_000)].concat();
-    assert!((1 << 20..1 << 21).contains(&body.len()));
-    let length = [body.len() as u8 & 0x7f | 0x80, (body.len() >> 7) as u8 | 0x80, (body.len() >> 14) as u8];
-    rig.sim.write(client, &[&[0x82][..], &length, &body].concat());
+    let packet = large_subscribe(6_000);
+    assert!(packet.len() > 1 << 20);
+    rig.sim.write(client, &packet);
     assert_eq!(rig.read(client), [0xe0, 1, 0x95]);
     assert_eq!(rig.read(upstream), b"");
     assert_eq!(rig.counters.snapshot().packets_too_large, 1);
     assert_eq!(rig.counters.snapshot().client_ends, 0);
+}
+
+#[test]
+fn a_subscribe_of_nearly_what_is_kept_of_a_connection_passes() {
+    let mut rig = Rig::one(5);
+    let (client, upstream) = rig.session(Version::V5);
+    let packet = large_subscribe(5_150);
+    assert!((1 << 20) - 64 * 1024 < packet.len() && packet.len() < 1 << 20);
+    rig.sim.write(client, &packet);
+    rig.sim.run(5 * SECOND);
+    assert!(rig.sim.read(upstream) == packet);
 }
 
 #[test]
