@@ -351,11 +351,6 @@ impl Stack {
         }
     }
 
-    /// Open, without any layer: socket bytes are MQTT bytes in both directions, and a shell may bypass the stack.
-    pub fn is_plain(&self) -> bool {
-        self.stage == Stage::Open && self.tls.is_none() && self.websocket.is_none()
-    }
-
     /// How far the connection is.
     pub fn stage(&self) -> Stage {
         self.stage
