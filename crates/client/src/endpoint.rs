@@ -26,6 +26,8 @@ pub struct Endpoint {
     ca: Option<Vec<u8>>,
     identity: Option<(Vec<u8>, Secret)>,
     insecure: bool,
+    alpn: Vec<String>,
+    server_name: Option<String>,
     proxy: Option<String>,
 }
 
@@ -80,6 +82,18 @@ impl Endpoint {
     /// Believes whoever answers to be the server. Whoever is in between can read and change everything.
     pub fn insecure(mut self) -> Endpoint {
         self.insecure = true;
+        self
+    }
+
+    /// The application protocols (ALPN) to offer in the TLS handshake; by default none.
+    pub fn alpn(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Endpoint {
+        self.alpn = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The name that the server's certificate must bear, in place of the URL's host.
+    pub fn server_name(mut self, name: impl Into<String>) -> Endpoint {
+        self.server_name = Some(name.into());
         self
     }
 
@@ -138,10 +152,12 @@ impl Endpoint {
             roots: &system,
             ca: self.ca.iter().map(|bytes| Pem { name: "the authorities to trust", bytes }).collect(),
             identity,
+            alpn: self.alpn.iter().map(|name| name.clone().into_bytes()).collect(),
             insecure: self.insecure,
             ..ClientSetup::default()
         };
-        let name = tls::server_name(&url.host).map_err(|error| options(&error))?;
+        let name = tls::server_name(self.server_name.as_deref().unwrap_or(&url.host))
+            .map_err(|error| options(&error))?;
         Ok((setup.build().map_err(|error| options(&error))?, name))
     }
 

@@ -153,6 +153,7 @@ impl Client {
             events,
             started: Instant::now(),
             books: Books::default(),
+            was_connected: false,
             options,
         };
         tokio::spawn(task.run());
@@ -166,10 +167,19 @@ impl Client {
     /// # Errors
     /// If the message was refused or cannot be sent.
     pub async fn publish(&self, message: impl Into<Arc<Message>>) -> Result<ReasonCode, PublishError> {
+        self.enqueue(message).await?.await
+    }
+
+    /// Adds a message to those to be sent, and waits only until there is room among them. The [`Delivery`] tells, if
+    /// anybody asks, what became of it. Messages are sent in the order in which they were added.
+    ///
+    /// # Errors
+    /// If the client has ended.
+    pub async fn enqueue(&self, message: impl Into<Arc<Message>>) -> Result<Delivery, PublishError> {
         let (done, result) = oneshot::channel();
         let command = Command::Publish { message: message.into(), done: Some(done) };
         self.commands.send(command).await.map_err(|_| PublishError::Ended)?;
-        result.await.unwrap_or(Err(PublishError::Ended))
+        Ok(Delivery(result))
     }
 
     /// Adds a message to those to be sent, if there is room, and waits for nothing.
@@ -209,7 +219,7 @@ impl Client {
         let (done, answer) = oneshot::channel();
         // Made before the request goes out, so that giving up on the answer takes the subscription back.
         let mut subscription = Subscription { messages, filters, codes: Vec::new(), client: self.clone() };
-        let command = Command::Subscribe { wanted, sink, done };
+        let command = Command::Subscribe { wanted, sink: Some(sink), done };
         self.commands.send(command).await.map_err(|_| SubscribeError::Ended)?;
         subscription.codes = answer.await.unwrap_or(Err(SubscribeError::Ended))?;
         match subscription.codes.iter().find(|code| code.is_error()) {
@@ -218,6 +228,30 @@ impl Client {
             }
             _ => Ok(subscription),
         }
+    }
+
+    /// Every message that comes from now on, whichever subscription it is for: also one that an earlier program made,
+    /// if this client continues its session. Whoever wants to miss none calls this before anything is awaited.
+    pub fn messages(&self) -> Subscription {
+        let (sink, messages) = mpsc::channel(self.buffer.max(1));
+        // A client that has ended gives an empty stream.
+        let _ = self.control.send(Control::Listen(sink));
+        Subscription { messages, filters: Vec::new(), codes: Vec::new(), client: self.clone() }
+    }
+
+    /// Subscribes without a stream of its own, for those who read [`Client::messages`], and tells what the server
+    /// has granted or refused, in the order of the filters.
+    ///
+    /// # Errors
+    /// If one of them is no filter, or the connection is lost before the server answers.
+    pub async fn subscribe_only(&self, wanted: Vec<Wanted>) -> Result<Vec<ReasonCode>, SubscribeError> {
+        for one in &wanted {
+            task::checked(self.version, one)?;
+        }
+        let (done, answer) = oneshot::channel();
+        let command = Command::Subscribe { wanted, sink: None, done };
+        self.commands.send(command).await.map_err(|_| SubscribeError::Ended)?;
+        answer.await.unwrap_or(Err(SubscribeError::Ended))
     }
 
     /// Asks for no more messages of a filter. Its streams stay, and give what comes by other filters.
@@ -258,6 +292,18 @@ impl Client {
             // An error means that it has ended, too.
             let _ = ended.await;
         }
+    }
+}
+
+/// Resolves when a message is done with, as [`Client::publish`] does. Dropping it does not take the message back.
+#[derive(Debug)]
+pub struct Delivery(oneshot::Receiver<Result<ReasonCode, PublishError>>);
+
+impl Future for Delivery {
+    type Output = Result<ReasonCode, PublishError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|result| result.unwrap_or(Err(PublishError::Ended)))
     }
 }
 

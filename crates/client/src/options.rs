@@ -17,12 +17,22 @@ pub struct Options {
     /// How long the server keeps the session without a connection. `None`: it ends with the connection, and messages
     /// that were under way then are sent again as new. Before 5.0 any time means for ever.
     pub session_expiry: Option<Duration>,
+    /// Asks for an empty session at the first connection, also if one is to be kept from then on. Only in 5.0 can the
+    /// two go together.
+    pub clean_start: bool,
     /// The longest silence, in seconds; 0 for any.
     pub keep_alive: u16,
     /// What the server publishes if the client is lost.
     pub will: Option<Message>,
-    /// Further properties of CONNECT (5.0), such as a will delay belongs to [`Options::will`].
+    /// Further properties of CONNECT (5.0). Those that have an option of their own are taken from that, and a will's
+    /// belong to [`Options::will`].
     pub properties: PropertiesBuf,
+    /// Further properties of each SUBSCRIBE (5.0): user properties.
+    pub subscribe_properties: PropertiesBuf,
+    /// Properties of each UNSUBSCRIBE (5.0): user properties.
+    pub unsubscribe_properties: PropertiesBuf,
+    /// Properties of DISCONNECT (5.0), where the program asks for the end: a session expiry, user properties.
+    pub disconnect_properties: PropertiesBuf,
     /// The time to connect, CONNACK included.
     pub connect_time: Duration,
     /// The waits between attempts.
@@ -37,6 +47,8 @@ pub struct Options {
     pub maximum_packet: usize,
     /// Messages of QoS 1 and 2 to have under way at once from the server.
     pub receive_maximum: u16,
+    /// The highest topic alias to accept (5.0).
+    pub topic_alias_maximum: u16,
     /// What becomes of messages under way when the server has lost the session.
     pub session_lost: SessionLost,
     /// Acknowledge only what [`Client::acknowledge`](crate::Client::acknowledge) names.
@@ -49,9 +61,13 @@ impl Default for Options {
             version: Version::V5,
             client_id: String::new(),
             session_expiry: None,
+            clean_start: false,
             keep_alive: 60,
             will: None,
             properties: PropertiesBuf::new(),
+            subscribe_properties: PropertiesBuf::new(),
+            unsubscribe_properties: PropertiesBuf::new(),
+            disconnect_properties: PropertiesBuf::new(),
             connect_time: Duration::from_secs(20),
             backoff: Backoff::default(),
             shutdown_time: Duration::from_secs(5),
@@ -59,6 +75,7 @@ impl Default for Options {
             queue: 1024,
             maximum_packet: 1024 * 1024,
             receive_maximum: u16::MAX,
+            topic_alias_maximum: 16,
             session_lost: SessionLost::Resend,
             manual_acknowledgement: false,
         }
@@ -72,8 +89,11 @@ impl Options {
             queue_limit: usize::MAX,
             maximum_packet: self.maximum_packet,
             receive_maximum: self.receive_maximum,
+            topic_alias_maximum: self.topic_alias_maximum,
             session_lost: self.session_lost,
             manual_acknowledgement: self.manual_acknowledgement,
+            subscribe_properties: self.subscribe_properties.clone(),
+            unsubscribe_properties: self.unsubscribe_properties.clone(),
             ..mqway_session::client::Options::new(self.version)
         }
     }

@@ -24,14 +24,27 @@ const MOST_QUEUED: usize = 1024 * 1024;
 
 /// What handles ask of the task, as long as there is room.
 pub(crate) enum Command {
-    Publish { message: Arc<Message>, done: Option<oneshot::Sender<Result<ReasonCode, PublishError>>> },
-    Subscribe { wanted: Vec<Wanted>, sink: mpsc::Sender<Incoming>, done: oneshot::Sender<Codes> },
-    Unsubscribe { filters: Vec<Box<str>>, done: Option<oneshot::Sender<Codes>> },
+    Publish {
+        message: Arc<Message>,
+        done: Option<oneshot::Sender<Result<ReasonCode, PublishError>>>,
+    },
+    /// Without a sink, the messages are for those who listen to everything.
+    Subscribe {
+        wanted: Vec<Wanted>,
+        sink: Option<mpsc::Sender<Incoming>>,
+        done: oneshot::Sender<Codes>,
+    },
+    Unsubscribe {
+        filters: Vec<Box<str>>,
+        done: Option<oneshot::Sender<Codes>>,
+    },
 }
 
 /// What they ask at any time.
 pub(crate) enum Control {
     Acknowledge(AckToken),
+    /// A stream of everything that comes.
+    Listen(mpsc::Sender<Incoming>),
     /// A subscription's stream is gone.
     Dropped(Vec<Box<str>>),
     Disconnect {
@@ -49,7 +62,8 @@ enum Waiter {
 
 /// A stream of messages that a program reads.
 struct Stream {
-    filters: Vec<Box<str>>,
+    /// `None`: of all.
+    filters: Option<Vec<Box<str>>>,
     sink: mpsc::Sender<Incoming>,
 }
 
@@ -61,6 +75,8 @@ pub(crate) struct Task {
     pub session: Session,
     pub started: Instant,
     pub books: Books,
+    /// A server has accepted a connection.
+    pub was_connected: bool,
 }
 
 /// Where the program's wishes arrive.
@@ -213,7 +229,9 @@ impl Task {
         let will_properties = options.will.as_ref().map_or(&none, |will| &will.properties);
         let mut connect = Connect::new(options.version, &options.client_id);
         connect.keep_alive = options.keep_alive;
-        connect.clean_start = options.session_expiry.is_none();
+        // Whoever has been connected before wants that session back.
+        let fresh = options.clean_start && !self.was_connected && options.version == Version::V5;
+        connect.clean_start = options.session_expiry.is_none() || fresh;
         connect.user_name = reach.user.as_deref();
         connect.password = reach.password.as_deref();
         connect.properties = properties.as_properties();
@@ -273,6 +291,7 @@ impl Task {
         while let Some(event) = self.session.next_event() {
             match event {
                 Event::Connected { session_present, properties } => {
+                    self.was_connected = true;
                     let _ = self.events.send(ConnectionEvent::Connected { session_present, properties });
                 }
                 Event::Refused { reason, .. } => over = Some(ConnectError::Refused(reason)),
@@ -311,7 +330,7 @@ impl Task {
     async fn say_goodbye(&mut self, wire: &mut Wire) {
         let leaving = self.books.leaving.as_ref();
         let reason = leaving.map_or(ReasonCode::NORMAL_DISCONNECTION, |leaving| leaving.reason);
-        self.session.disconnect(reason, PropertiesBuf::new().as_properties());
+        self.session.disconnect(reason, self.options.disconnect_properties.as_properties());
         self.last_words(wire).await;
     }
 
@@ -414,8 +433,10 @@ impl Books {
                 }
             }
             Command::Subscribe { wanted, sink, done } => {
-                let filters = wanted.iter().map(|one| one.filter.clone()).collect();
-                self.streams.push(Stream { filters, sink });
+                if let Some(sink) = sink {
+                    let filters = Some(wanted.iter().map(|one| one.filter.clone()).collect());
+                    self.streams.push(Stream { filters, sink });
+                }
                 let ticket = self.ticket(Some(Waiter::Request(done)));
                 session.subscribe(now, ticket, wanted);
             }
@@ -429,10 +450,12 @@ impl Books {
     fn control(&mut self, session: &mut Session, now: Duration, control: Control) {
         match control {
             Control::Acknowledge(token) => session.acknowledge(now, token),
+            Control::Listen(sink) => self.streams.push(Stream { filters: None, sink }),
             Control::Dropped(filters) => {
                 self.streams.retain(|stream| !stream.sink.is_closed());
                 let still_wanted = |filter: &str| {
-                    self.streams.iter().any(|stream| stream.filters.iter().any(|other| **other == *filter))
+                    let mut wanted = self.streams.iter().flat_map(|stream| stream.filters.iter().flatten());
+                    wanted.any(|other| **other == *filter)
                 };
                 let unwanted: Vec<_> = filters.into_iter().filter(|filter| !still_wanted(filter)).collect();
                 if !unwanted.is_empty() {
@@ -458,7 +481,7 @@ impl Books {
         };
         let mut found = false;
         for stream in &self.streams {
-            if stream.filters.iter().any(|filter| matches(filter)) {
+            if stream.filters.as_ref().is_none_or(|filters| filters.iter().any(|filter| matches(filter))) {
                 found = true;
                 self.backlog.push_back((stream.sink.clone(), incoming.clone()));
             }

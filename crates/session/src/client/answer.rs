@@ -195,6 +195,7 @@ impl Client {
             topic,
             payload: publish.payload.into(),
             qos: publish.qos,
+            packet_id: publish.packet_id,
             retain: publish.retain,
             dup: publish.dup,
             properties: PropertiesBuf::from(publish.properties),

@@ -57,6 +57,8 @@ pub struct Incoming {
     pub payload: Box<[u8]>,
     /// The quality of service that it came with.
     pub qos: QoS,
+    /// The packet identifier that it came with, unless that was QoS 0. Soon another message has it.
+    pub packet_id: Option<PacketId>,
     /// It was retained before it was asked for; or, by request, it was published so.
     pub retain: bool,
     /// The server may have sent it before.

@@ -17,7 +17,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use mqway_codec::{Connect, Decoder, Disconnect, Packet, PacketId, Properties, QoS, ReasonCode, Version};
+use mqway_codec::{
+    Connect, Decoder, Disconnect, Packet, PacketId, Properties, PropertiesBuf, QoS, ReasonCode, Version,
+};
 
 pub use event::{Event, Fault, Outcome};
 pub use message::{AckToken, Incoming, Message};
@@ -60,6 +62,10 @@ pub struct Options {
     pub manual_acknowledgement: bool,
     /// How long the server may take to answer PINGREQ.
     pub ping_time: Duration,
+    /// Further properties of each SUBSCRIBE (5.0): user properties.
+    pub subscribe_properties: PropertiesBuf,
+    /// Properties of each UNSUBSCRIBE (5.0): user properties.
+    pub unsubscribe_properties: PropertiesBuf,
 }
 
 impl Options {
@@ -74,6 +80,8 @@ impl Options {
             session_lost: SessionLost::Resend,
             manual_acknowledgement: false,
             ping_time: Duration::from_secs(10),
+            subscribe_properties: PropertiesBuf::new(),
+            unsubscribe_properties: PropertiesBuf::new(),
         }
     }
 }

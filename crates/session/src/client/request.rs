@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use mqway_codec::{
-    Packet, PacketId, PropertiesBuf, Property, ReasonCode, Subscribe, SubscribeOptions, SubscriptionId,
-    SubscriptionsBuf, TopicFilter, TopicFiltersBuf, Unsubscribe,
+    Packet, PacketId, Property, ReasonCode, Subscribe, SubscribeOptions, SubscriptionId, SubscriptionsBuf,
+    TopicFilter, TopicFiltersBuf, Unsubscribe,
 };
 
 use super::{Client, Event, Fault, Ticket};
@@ -106,7 +106,7 @@ impl Client {
                 for one in subscriptions {
                     list.push(TopicFilter::for_version(version, &one.filter).ok()?, one.options);
                 }
-                let mut properties = PropertiesBuf::new();
+                let mut properties = self.options.subscribe_properties.clone();
                 if let Some(identifier) = subscriptions.first().and_then(|first| first.identifier) {
                     properties.push(Property::SubscriptionIdentifier(identifier)).ok()?;
                 }
@@ -119,7 +119,10 @@ impl Client {
                 for filter in filters {
                     list.push(TopicFilter::for_version(version, filter).ok()?);
                 }
-                self.try_write(now, &Packet::Unsubscribe(Unsubscribe::new(id, list.as_filters())))
+                let properties = self.options.unsubscribe_properties.clone();
+                let mut unsubscribe = Unsubscribe::new(id, list.as_filters());
+                unsubscribe.properties = properties.as_properties();
+                self.try_write(now, &Packet::Unsubscribe(unsubscribe))
             }
         }
     }
