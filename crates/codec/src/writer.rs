@@ -23,17 +23,28 @@ pub(crate) trait Body {
 /// Appends one whole packet to `out`, or nothing if it fails.
 #[inline]
 pub(crate) fn encode(body: &impl Body, version: Version, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let len = encode_header(body, version, out)?;
+    let start = out.len();
+    out.reserve(len);
+    body.write(version, out);
+    debug_assert_eq!(out.len() - start, len);
+    Ok(())
+}
+
+/// Checks the packet and appends its fixed header. Returns how many bytes are to follow.
+#[inline]
+pub(crate) fn encode_header(
+    body: &impl Body,
+    version: Version,
+    out: &mut Vec<u8>,
+) -> Result<usize, EncodeError> {
     body.check(version)?;
     let len = body.len(version);
     let remaining = u32::try_from(len).ok().filter(|&len| len <= varint::MAX);
     let remaining = remaining.ok_or(EncodeError::PacketTooLarge)?;
-    out.reserve(1 + varint::len(remaining) + len);
     out.push(body.first_byte(version));
     varint::write(remaining, out);
-    let start = out.len();
-    body.write(version, out);
-    debug_assert_eq!(out.len() - start, len);
-    Ok(())
+    Ok(len)
 }
 
 /// The length of the packet that [`encode`] appends.

@@ -9,7 +9,7 @@
 //! - [`alias`]: topic aliases in both directions.
 //! - [`keep_alive`]: who has been silent for too long.
 //!
-//! [`client::Client`] puts them together to the client's side of MQTT 3.1, 3.1.1 and 5.0.
+//! [`client::Client`] puts them together to the client's side of MQTT 3.1, 3.1.1 and 5.0, [`server`] to the server's.
 //!
 //! ```
 //! use std::time::Duration;
@@ -42,6 +42,7 @@ pub mod client;
 mod inbound;
 pub mod keep_alive;
 mod outbound;
+pub mod server;
 
 pub use inbound::{Arrival, Inbound};
 pub use outbound::{Full, Outbound, Outgoing, UnknownId};

@@ -58,6 +58,30 @@ impl<'a> Publish<'a> {
         writer::encode(self, version, out)
     }
 
+    /// Appends all of the packet but its payload, which the caller puts behind it: where a message goes to many, its
+    /// payload need not be copied for each of them.
+    ///
+    /// # Errors
+    /// As [`Publish::encode`].
+    #[inline]
+    pub fn encode_head(&self, version: Version, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        writer::encode_header(self, version, out)?;
+        self.write_head(version, out);
+        Ok(())
+    }
+
+    /// Everything between the fixed header and the payload.
+    #[inline]
+    fn write_head(&self, version: Version, out: &mut Vec<u8>) {
+        put_binary(self.topic.as_bytes(), out);
+        if let Some(packet_id) = self.packet_id {
+            put_u16(packet_id.value(), out);
+        }
+        if version == Version::V5 {
+            self.properties.write(out);
+        }
+    }
+
     /// Reads the body of a PUBLISH whose header has `flags`, and gives what `then` makes of it or of the fault.
     ///
     /// It would return a `Result<Self, Fault>` if that were not moved three times on its way into the caller's
@@ -142,13 +166,7 @@ impl Body for Publish<'_> {
 
     #[inline]
     fn write(&self, version: Version, out: &mut Vec<u8>) {
-        put_binary(self.topic.as_bytes(), out);
-        if let Some(packet_id) = self.packet_id {
-            put_u16(packet_id.value(), out);
-        }
-        if version == Version::V5 {
-            self.properties.write(out);
-        }
+        self.write_head(version, out);
         out.extend_from_slice(self.payload);
     }
 }

@@ -1,0 +1,205 @@
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use mqway_codec::{PacketId, PacketType, QoS, ReasonCode, Version};
+
+use super::{Fault, Granted, NEVER, Sender, Terms, Will, acknowledge};
+use crate::{Full, Inbound, Outbound, Outgoing};
+
+/// What outlives a client's connections: messages under way in both directions, and how it ends. `M` is a message on
+/// its way to the client. Subscriptions are kept where they are looked up.
+#[derive(Debug)]
+pub struct Session<M> {
+    pub(super) outbound: Outbound<M>,
+    pub(super) inbound: Inbound,
+    sender: Option<Sender>,
+    will: Option<Box<Will>>,
+    /// Seconds that it outlives the connection.
+    expiry: u32,
+    /// The most seconds that it may.
+    longest_expiry: u32,
+    /// When it ends, while there is no connection; `None`: not at all.
+    ends: Option<Duration>,
+    /// When the will is published, while there is no connection.
+    will_due: Option<Duration>,
+}
+
+/// What has come due.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// To be published.
+    pub will: Option<Box<Will>>,
+    /// The session is over.
+    pub ended: bool,
+}
+
+impl<M> Session<M> {
+    /// A session without a connection. At most `queue_limit` messages wait in it, beside those in flight.
+    pub fn new(queue_limit: usize) -> Session<M> {
+        Session {
+            outbound: Outbound::new(queue_limit),
+            inbound: Inbound::new(),
+            sender: None,
+            will: None,
+            expiry: 0,
+            longest_expiry: 0,
+            ends: None,
+            will_due: None,
+        }
+    }
+
+    /// There is a connection. What was to happen without one does not. [MQTT-3.1.3-9]
+    pub fn connected(&mut self, sender: Sender, granted: Granted, terms: &Terms, will: Option<Will>) {
+        self.will = will.map(Box::new);
+        self.will_due = None;
+        self.ends = None;
+        self.expiry = granted.session_expiry;
+        self.longest_expiry = terms.session_expiry;
+        self.outbound.connected(granted.in_flight.get());
+        // Before 5.0 a client knows nothing of our Receive Maximum.
+        let ours = if sender.version() == Version::V5 { terms.receive_maximum.get() } else { u16::MAX };
+        self.inbound.connected(ours);
+        self.sender = Some(sender);
+    }
+
+    /// The connection is gone. Unless the client said otherwise, its will and the session's end become due.
+    pub fn disconnected(&mut self, now: Duration) {
+        self.sender = None;
+        self.outbound.disconnected();
+        self.ends = (self.expiry != NEVER).then(|| now + seconds(self.expiry));
+        self.will_due = self.will.as_ref().map(|will| now + seconds(will.delay));
+    }
+
+    /// The next moment at which something comes due; `None`: never.
+    pub fn due(&self) -> Option<Duration> {
+        match (self.ends, self.will_due) {
+            (Some(ends), Some(will)) => Some(ends.min(will)),
+            (ends, will) => ends.or(will),
+        }
+    }
+
+    /// What is due by `now`. The will does not wait any longer than the session. [MQTT-3.1.3-9]
+    pub fn poll(&mut self, now: Duration) -> Due {
+        let is_due = |moment: Option<Duration>| moment.is_some_and(|moment| moment <= now);
+        let ended = is_due(self.ends);
+        let will = if ended || is_due(self.will_due) { self.take_will() } else { None };
+        Due { will, ended }
+    }
+
+    /// The session ends now, whatever its expiry: the client begins a new one. Gives its will, if one waits.
+    pub fn end(&mut self) -> Option<Box<Will>> {
+        self.take_will()
+    }
+
+    fn take_will(&mut self) -> Option<Box<Will>> {
+        self.will_due = None;
+        self.will.take()
+    }
+
+    /// The sending half of the connection, while there is one.
+    #[inline]
+    pub fn sender(&mut self) -> Option<&mut Sender> {
+        self.sender.as_mut()
+    }
+
+    /// Whether there is a connection.
+    #[inline]
+    pub fn is_connected(&self) -> bool {
+        self.sender.is_some()
+    }
+
+    /// Seconds that it outlives its connection.
+    pub fn expiry(&self) -> u32 {
+        self.expiry
+    }
+
+    /// Acknowledges a message from the client with this reason, PUBACK or PUBREC by its QoS.
+    #[inline]
+    pub fn acknowledge(
+        &mut self,
+        version: Version,
+        qos: QoS,
+        id: PacketId,
+        reason: ReasonCode,
+        out: &mut Vec<u8>,
+    ) {
+        let packet_type = match qos {
+            QoS::AtMostOnce => return,
+            QoS::AtLeastOnce => {
+                self.inbound.puback();
+                PacketType::Puback
+            }
+            QoS::ExactlyOnce => {
+                if reason.is_error() && version == Version::V5 {
+                    self.inbound.refuse(id);
+                }
+                PacketType::Pubrec
+            }
+        };
+        acknowledge(packet_type, version, id, reason, out);
+    }
+
+    /// Adds a message of QoS 1 or 2 to those that wait.
+    ///
+    /// # Errors
+    /// If as many wait as may; the message comes back.
+    #[inline]
+    pub fn push(&mut self, qos: QoS, message: M) -> Result<(), M> {
+        self.outbound.push(qos, message).map_err(|Full(message)| message)
+    }
+
+    /// Takes the oldest message that waits: to make room for a newer one.
+    pub fn pop_oldest(&mut self) -> Option<M> {
+        self.outbound.pop_oldest()
+    }
+
+    /// The next packet that may be sent now, and how to write it. Call it until there is none.
+    #[inline]
+    pub fn next_outgoing(&mut self) -> Option<(Outgoing<'_, M>, &mut Sender)> {
+        let sender = self.sender.as_mut()?;
+        self.outbound.next_outgoing().map(|outgoing| (outgoing, sender))
+    }
+
+    /// A message that [`Session::next_outgoing`] gave cannot be sent: it is done with.
+    pub fn give_up(&mut self, qos: QoS, id: PacketId) -> Option<M> {
+        match qos {
+            QoS::ExactlyOnce => self.outbound.pubrec_refused(id).ok(),
+            QoS::AtMostOnce | QoS::AtLeastOnce => self.outbound.puback(id).ok(),
+        }
+    }
+
+    /// Messages that wait.
+    #[inline]
+    pub fn queued(&self) -> usize {
+        self.outbound.queued()
+    }
+
+    /// Messages sent and not acknowledged.
+    pub fn in_flight(&self) -> usize {
+        self.outbound.in_flight()
+    }
+
+    /// The session is over: every message that the client may not have, in order; with `true` if it was sent.
+    pub fn drain(&mut self) -> impl Iterator<Item = (QoS, bool, M)> + '_ {
+        self.outbound.drain()
+    }
+
+    pub(super) fn forget_will(&mut self) {
+        self.will = None;
+    }
+
+    /// DISCONNECT says how long the session is to stay.
+    pub(super) fn change_expiry(&mut self, expiry: u32) -> Result<(), Fault> {
+        // 5.0 §3.14.2.2.2: a client that wanted no session cannot have one in the end.
+        if self.expiry == 0 && expiry != 0 {
+            return Err(Fault::SessionExpiry);
+        }
+        self.expiry = expiry.min(self.longest_expiry);
+        Ok(())
+    }
+}
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(u64::from(seconds))
+}
