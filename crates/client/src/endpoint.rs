@@ -7,6 +7,7 @@ use mqway_transport::tunnel::{Proxy, Tunnel, proxy_from_environment};
 use mqway_transport::url::Scheme;
 use mqway_transport::{ClientOptions, Url, websocket};
 
+use crate::authentication::{Authentication, Method};
 use crate::error::ConnectError;
 
 /// A server, and what it wants to know.
@@ -29,6 +30,9 @@ pub struct Endpoint {
     alpn: Vec<String>,
     server_name: Option<String>,
     proxy: Option<String>,
+    authentication: Option<Method>,
+    /// A server that was named by another, to be used in place of the URL's.
+    elsewhere: Option<String>,
 }
 
 /// Bytes that no log shows.
@@ -97,6 +101,12 @@ impl Endpoint {
         self
     }
 
+    /// A method of enhanced authentication (5.0).
+    pub fn authentication(mut self, method: impl Authentication + 'static) -> Endpoint {
+        self.authentication = Some(Method(Arc::new(method)));
+        self
+    }
+
     /// Goes through this proxy, `http://host:port` or `socks5://host:port`, whatever the environment says; `none`
     /// means straight.
     pub fn proxy(mut self, url: impl Into<String>) -> Endpoint {
@@ -104,10 +114,35 @@ impl Endpoint {
         self
     }
 
+    /// Another server by its reference, a URL or `host:port`, for which everything else holds too.
+    pub(crate) fn elsewhere(mut self, reference: &str) -> Endpoint {
+        self.elsewhere = Some(reference.to_owned());
+        self
+    }
+
+    fn server(&self) -> Result<Url, ConnectError> {
+        let options = |error| ConnectError::Options(format!("{error}"));
+        let url = Url::parse_lenient(&self.url).map_err(options)?;
+        let Some(reference) = &self.elsewhere else {
+            return Ok(url);
+        };
+        // The user did not write it: whatever is wrong with it, the next attempt may go elsewhere.
+        let unusable = |why: &dyn std::fmt::Display| ConnectError::Redirect(format!("{reference:?}: {why}"));
+        let named = if reference.contains("://") {
+            Url::parse(reference).map_err(|error| unusable(&error))?
+        } else {
+            let same = format!("{}://{reference}", url.scheme.name());
+            Url { path: url.path.clone(), ..Url::parse(&same).map_err(|error| unusable(&error))? }
+        };
+        if named.scheme == Scheme::Unix || url.scheme.is_tls() && !named.scheme.is_tls() {
+            return Err(unusable(&"credentials would go there unprotected"));
+        }
+        Ok(Url { user: url.user, password: url.password, ..named })
+    }
+
     /// Puts together what connecting needs.
     pub(crate) fn reach(&self) -> Result<Reach, ConnectError> {
-        let options = |error: &dyn std::fmt::Display| ConnectError::Options(error.to_string());
-        let url = Url::parse_lenient(&self.url).map_err(|error| options(&error))?;
+        let url = self.server()?;
         let proxy = self.find_proxy(&url)?;
         let tunnel = proxy.map(|proxy| Tunnel { proxy, host: url.host.clone(), port: url.port });
         let tls = if url.scheme.is_tls() { Some(self.tls(&url)?) } else { None };
@@ -121,7 +156,9 @@ impl Endpoint {
             (None, Some(password)) => Some(password.expose().to_vec()),
             (None, None) => None,
         };
-        Ok(Reach { options: Arc::new(ClientOptions { tunnel, tls, websocket }), url, user, password })
+        let authentication = self.authentication.as_ref().map(|Method(method)| Arc::clone(method));
+        let options = Arc::new(ClientOptions { tunnel, tls, websocket });
+        Ok(Reach { options, url, user, password, authentication })
     }
 
     fn find_proxy(&self, url: &Url) -> Result<Option<Proxy>, ConnectError> {
@@ -182,4 +219,5 @@ pub(crate) struct Reach {
     pub options: Arc<ClientOptions>,
     pub user: Option<String>,
     pub password: Option<Vec<u8>>,
+    pub authentication: Option<Arc<dyn Authentication>>,
 }

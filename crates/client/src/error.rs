@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use mqway_codec::{EncodeError, ReasonCode};
-use mqway_session::client::{Fault, Message};
+use mqway_session::client::{Fault, Message, Notice, Receipt};
 use mqway_transport::{Error as TransportError, Stage};
 
 /// Why there is no connection. After most of these the client tries again.
@@ -23,15 +23,21 @@ pub enum ConnectError {
     /// TLS, WebSocket or a tunnel failed.
     #[error("{0}")]
     Transport(#[from] TransportError),
+    /// The server named another one to use, which cannot be used. The next attempt goes where the URL says.
+    #[error("the server named another that cannot be used: {0}")]
+    Redirect(String),
     /// CONNECT cannot be written: a user name that is too long, say. The client does not try again.
     #[error("CONNECT: {0}")]
     Encode(#[from] EncodeError),
     /// The server refused, with this reason.
-    #[error("the server refused: {}", .0.name())]
-    Refused(ReasonCode),
+    #[error("the server refused: {0}")]
+    Refused(Notice),
     /// The server ended the connection, with this reason (5.0).
-    #[error("the server disconnected: {}", .0.name())]
-    Disconnected(ReasonCode),
+    #[error("the server disconnected: {0}")]
+    Disconnected(Notice),
+    /// The exchange of enhanced authentication failed on our side: the server is not who it should be, say.
+    #[error("authentication failed: {0}")]
+    Authentication(String),
     /// The server broke the rules of MQTT.
     #[error("{0}")]
     Fault(#[from] Fault),
@@ -55,8 +61,8 @@ impl ConnectError {
 #[non_exhaustive]
 pub enum PublishError {
     /// The server refused it, with this reason (5.0).
-    #[error("the server refused the message: {}", .0.name())]
-    Refused(ReasonCode),
+    #[error("the server refused the message: {0}")]
+    Refused(Receipt),
     /// As many messages wait as may. It is given back.
     #[error("too many messages wait to be sent")]
     QueueFull(Arc<Message>),
@@ -72,6 +78,13 @@ pub enum PublishError {
     /// The server has forgotten the session, and with it whether it got the message, which is given back.
     #[error("the server has lost the session, and perhaps the message")]
     SessionLost(Arc<Message>),
+    /// The server has forgotten the session, and [`SessionLost::Drop`](crate::SessionLost::Drop) wants the message not
+    /// to outlive it. It is given back.
+    #[error("the server has lost the session, for which the message was meant")]
+    Dropped(Arc<Message>),
+    /// The time limit passed. If the message was accepted, it is still on its way.
+    #[error("the message was not acknowledged in time")]
+    TimedOut,
     /// The client has ended before the message was acknowledged.
     #[error("the client has ended")]
     Ended,
@@ -87,10 +100,25 @@ pub enum SubscribeError {
     /// The text is no topic filter.
     #[error("not a topic filter: {0:?}")]
     Filter(String),
+    /// What was asked for came with version 5.0 of MQTT, and the client speaks another.
+    #[error("only MQTT 5.0 has requests and responses")]
+    NeedsVersion5,
     /// The connection was lost before the server answered. The subscription is asked for again with the next one.
     #[error("the connection was lost before the server answered")]
     Unanswered,
     /// The client has ended.
     #[error("the client has ended")]
     Ended,
+}
+
+/// Why a request has no response.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The request was not delivered.
+    #[error("{0}")]
+    Publish(#[source] PublishError),
+    /// No response came in time. It may still come, and is then dropped.
+    #[error("no response came in time")]
+    TimedOut,
 }

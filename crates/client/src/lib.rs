@@ -40,10 +40,16 @@
 
 #![forbid(unsafe_code)]
 
+mod authentication;
 mod backoff;
+mod books;
 mod endpoint;
 mod error;
+mod events;
 mod options;
+mod redirect;
+mod request;
+mod subscription;
 mod task;
 mod wire;
 
@@ -53,20 +59,26 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_core::Stream;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+pub use authentication::{Authentication, Exchange};
 pub use backoff::Backoff;
 pub use endpoint::Endpoint;
-pub use error::{ConnectError, PublishError, SubscribeError};
+pub use error::{ConnectError, PublishError, RequestError, SubscribeError};
+pub use events::{ConnectionEvent, Events};
 pub use mqway_codec::{PropertiesBuf, Property, QoS, ReasonCode, RetainHandling, SubscribeOptions, Version};
-pub use mqway_session::client::{AckToken, Incoming, Message, SessionLost, Subscription as Wanted};
+pub use mqway_session::client::{
+    AckToken, Incoming, Message, Notice, Receipt, SessionLost, Subscription as Wanted,
+};
 pub use options::Options;
-use task::{Books, Codes, Command, Control, Ears, Task};
+pub use request::Requester;
+pub use subscription::Subscription;
 
-/// Connection events that a slow listener may leave unread before it misses some.
-const EVENTS: usize = 64;
+use books::Books;
+use events::Listeners;
+use redirect::Redirects;
+use task::{Answered, Command, Control, Ears, Task};
 
 /// Asks the program where to connect, before each attempt.
 type Provider = Box<dyn FnMut(u64) -> Pin<Box<dyn Future<Output = Endpoint> + Send>> + Send>;
@@ -76,29 +88,9 @@ type Provider = Box<dyn FnMut(u64) -> Pin<Box<dyn Future<Output = Endpoint> + Se
 pub struct Client {
     commands: mpsc::Sender<Command>,
     control: mpsc::UnboundedSender<Control>,
-    events: broadcast::Sender<ConnectionEvent>,
+    listeners: Listeners,
     version: Version,
     buffer: usize,
-}
-
-/// What happens to the connection.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum ConnectionEvent {
-    /// The server has accepted a connection.
-    Connected {
-        /// It still has the session of the connection before.
-        session_present: bool,
-        /// What its CONNACK says (5.0).
-        properties: PropertiesBuf,
-    },
-    /// There is no connection, or no more.
-    Lost {
-        /// Why.
-        error: Arc<ConnectError>,
-        /// When the next attempt comes; `None`: never.
-        retry_in: Option<Duration>,
-    },
 }
 
 impl Client {
@@ -138,22 +130,26 @@ impl Client {
         }
         let (commands, commanded) = mpsc::channel(options.queue.max(1));
         let (control, controlled) = mpsc::unbounded_channel();
-        let (events, _) = broadcast::channel(EVENTS);
+        let listeners = Listeners::default();
         let client = Client {
             commands,
             control,
-            events: events.clone(),
+            listeners: listeners.clone(),
             version: options.version,
             buffer: options.buffer,
         };
+
         let task = Task {
             session: mqway_session::client::Client::new(options.session()),
             provider: Box::new(move |attempt| Box::pin(provider(attempt))),
             ears: Ears { commands: commanded, control: controlled, queue: options.queue.max(1) },
-            events,
             started: Instant::now(),
             books: Books::default(),
             was_connected: false,
+            listeners,
+            redirects: Redirects::default(),
+            authentication: None,
+            leaving: None,
             options,
         };
         tokio::spawn(task.run());
@@ -166,7 +162,7 @@ impl Client {
     ///
     /// # Errors
     /// If the message was refused or cannot be sent.
-    pub async fn publish(&self, message: impl Into<Arc<Message>>) -> Result<ReasonCode, PublishError> {
+    pub async fn publish(&self, message: impl Into<Arc<Message>>) -> Result<Receipt, PublishError> {
         self.enqueue(message).await?.await
     }
 
@@ -180,6 +176,18 @@ impl Client {
         let command = Command::Publish { message: message.into(), done: Some(done) };
         self.commands.send(command).await.map_err(|_| PublishError::Ended)?;
         Ok(Delivery(result))
+    }
+
+    /// [`Client::publish`] with a time limit. A message that was accepted before it passed is still delivered.
+    ///
+    /// # Errors
+    /// As [`Client::publish`], and if the limit passes.
+    pub async fn publish_within(
+        &self,
+        message: impl Into<Arc<Message>>,
+        limit: Duration,
+    ) -> Result<Receipt, PublishError> {
+        tokio::time::timeout(limit, self.publish(message)).await.unwrap_or(Err(PublishError::TimedOut))
     }
 
     /// Adds a message to those to be sent, if there is room, and waits for nothing.
@@ -201,8 +209,7 @@ impl Client {
     /// # Errors
     /// If the server refuses, or the connection is lost before it answers.
     pub async fn subscribe(&self, filter: &str, qos: QoS) -> Result<Subscription, SubscribeError> {
-        let options = SubscribeOptions::new(qos);
-        self.subscribe_all(vec![Wanted { filter: filter.into(), options, identifier: None }]).await
+        self.subscribe_all(vec![Wanted::new(filter, qos)]).await
     }
 
     /// Subscribes to several filters, with all options, in one stream.
@@ -212,16 +219,23 @@ impl Client {
     /// in [`Subscription::codes`].
     pub async fn subscribe_all(&self, wanted: Vec<Wanted>) -> Result<Subscription, SubscribeError> {
         for one in &wanted {
-            task::checked(self.version, one)?;
+            books::checked(self.version, one)?;
         }
         let filters = wanted.iter().map(|one| one.filter.clone()).collect();
         let (sink, messages) = mpsc::channel(self.buffer.max(1));
         let (done, answer) = oneshot::channel();
         // Made before the request goes out, so that giving up on the answer takes the subscription back.
-        let mut subscription = Subscription { messages, filters, codes: Vec::new(), client: self.clone() };
+        let mut subscription = Subscription {
+            messages,
+            filters,
+            codes: Vec::new(),
+            properties: PropertiesBuf::new(),
+            client: self.clone(),
+        };
         let command = Command::Subscribe { wanted, sink: Some(sink), done };
         self.commands.send(command).await.map_err(|_| SubscribeError::Ended)?;
-        subscription.codes = answer.await.unwrap_or(Err(SubscribeError::Ended))?;
+        let answered: Answered = answer.await.unwrap_or(Err(SubscribeError::Ended));
+        (subscription.codes, subscription.properties) = answered?;
         match subscription.codes.iter().find(|code| code.is_error()) {
             Some(refused) if subscription.codes.iter().all(|code| code.is_error()) => {
                 Err(SubscribeError::Refused(*refused))
@@ -236,7 +250,13 @@ impl Client {
         let (sink, messages) = mpsc::channel(self.buffer.max(1));
         // A client that has ended gives an empty stream.
         let _ = self.control.send(Control::Listen(sink));
-        Subscription { messages, filters: Vec::new(), codes: Vec::new(), client: self.clone() }
+        Subscription {
+            messages,
+            filters: Vec::new(),
+            codes: Vec::new(),
+            properties: PropertiesBuf::new(),
+            client: self.clone(),
+        }
     }
 
     /// Subscribes without a stream of its own, for those who read [`Client::messages`], and tells what the server
@@ -246,12 +266,12 @@ impl Client {
     /// If one of them is no filter, or the connection is lost before the server answers.
     pub async fn subscribe_only(&self, wanted: Vec<Wanted>) -> Result<Vec<ReasonCode>, SubscribeError> {
         for one in &wanted {
-            task::checked(self.version, one)?;
+            books::checked(self.version, one)?;
         }
         let (done, answer) = oneshot::channel();
         let command = Command::Subscribe { wanted, sink: None, done };
         self.commands.send(command).await.map_err(|_| SubscribeError::Ended)?;
-        answer.await.unwrap_or(Err(SubscribeError::Ended))
+        answer.await.unwrap_or(Err(SubscribeError::Ended)).map(|(codes, _)| codes)
     }
 
     /// Asks for no more messages of a filter. Its streams stay, and give what comes by other filters.
@@ -259,14 +279,25 @@ impl Client {
     /// # Errors
     /// If the server refuses, or the connection is lost before it answers.
     pub async fn unsubscribe(&self, filter: &str) -> Result<(), SubscribeError> {
-        let (done, answer) = oneshot::channel();
-        let command = Command::Unsubscribe { filters: vec![filter.into()], done: Some(done) };
-        self.commands.send(command).await.map_err(|_| SubscribeError::Ended)?;
-        let codes: Codes = answer.await.unwrap_or(Err(SubscribeError::Ended));
-        match codes?.into_iter().find(|code| code.is_error()) {
+        let codes = self.unsubscribe_all(&[filter]).await?;
+        match codes.into_iter().find(|code| code.is_error()) {
             Some(refused) => Err(SubscribeError::Refused(refused)),
             None => Ok(()),
         }
+    }
+
+    /// Asks for no more messages of several filters. Returns the server's codes in their order; before 5.0 there are
+    /// none.
+    ///
+    /// # Errors
+    /// If the connection is lost before the server answers.
+    pub async fn unsubscribe_all(&self, filters: &[&str]) -> Result<Vec<ReasonCode>, SubscribeError> {
+        let filters = filters.iter().map(|filter| Box::from(*filter)).collect();
+        let (done, answer) = oneshot::channel();
+        let command = Command::Unsubscribe { filters, done };
+        self.commands.send(command).await.map_err(|_| SubscribeError::Ended)?;
+        let answered: Answered = answer.await.unwrap_or(Err(SubscribeError::Ended));
+        answered.map(|(codes, _)| codes)
     }
 
     /// Acknowledges a message, where [`Options::manual_acknowledgement`] asks for that.
@@ -275,9 +306,21 @@ impl Client {
         let _ = self.control.send(Control::Acknowledge(token));
     }
 
-    /// What happens to the connection, from now on. A listener that is too slow misses the oldest events.
-    pub fn events(&self) -> broadcast::Receiver<ConnectionEvent> {
-        self.events.subscribe()
+    /// Authenticates again on the present connection (5.0), by the method that it was made with: before a token
+    /// expires, say. Resolves when the server is content.
+    ///
+    /// # Errors
+    /// If there is no such connection, or the server or we ourselves are not content; then it is lost.
+    pub async fn reauthenticate(&self, again: impl Authentication + 'static) -> Result<(), ConnectError> {
+        let (done, answer) = oneshot::channel();
+        let again: Arc<dyn Authentication> = Arc::new(again);
+        self.control.send(Control::Authenticate { again, done }).map_err(|_| ConnectError::Closed)?;
+        answer.await.unwrap_or(Err(ConnectError::Closed))
+    }
+
+    /// What happens to the connection, beginning with what holds now.
+    pub fn events(&self) -> Events {
+        self.listeners.add()
     }
 
     /// Ends the client: delivers what waits, sends DISCONNECT and closes, within [`Options::shutdown_time`].
@@ -297,60 +340,28 @@ impl Client {
 
 /// Resolves when a message is done with, as [`Client::publish`] does. Dropping it does not take the message back.
 #[derive(Debug)]
-pub struct Delivery(oneshot::Receiver<Result<ReasonCode, PublishError>>);
+pub struct Delivery(oneshot::Receiver<Result<Receipt, PublishError>>);
 
 impl Future for Delivery {
-    type Output = Result<ReasonCode, PublishError>;
+    type Output = Result<Receipt, PublishError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.0).poll(cx).map(|result| result.unwrap_or(Err(PublishError::Ended)))
     }
 }
 
-/// Messages that match a subscription. Dropping it ends the subscription. It is a handle of its client, too.
-#[derive(Debug)]
-pub struct Subscription {
-    messages: mpsc::Receiver<Incoming>,
-    filters: Vec<Box<str>>,
-    codes: Vec<ReasonCode>,
-    client: Client,
-}
-
-impl Subscription {
-    /// The next message; `None` once the client has ended.
-    pub async fn next(&mut self) -> Option<Incoming> {
-        self.messages.recv().await
-    }
-
-    /// What the server has granted, in the order of the filters.
-    pub fn codes(&self) -> &[ReasonCode] {
-        &self.codes
-    }
-}
-
-impl Stream for Subscription {
-    type Item = Incoming;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Incoming>> {
-        self.messages.poll_recv(cx)
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        self.messages.close();
-        // A client that has ended has no subscriptions.
-        let _ = self.client.control.send(Control::Dropped(std::mem::take(&mut self.filters)));
-    }
-}
-
 /// An identifier that nobody else has, in letters that every server takes.
 fn random_client_id() -> String {
+    format!("mqway{}", random_name())
+}
+
+/// Sixteen letters by chance.
+pub(crate) fn random_name() -> String {
     let mut bytes = [0; 8];
     // Without chance the time still tells clients apart.
     if getrandom::fill(&mut bytes).is_err() {
         let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         bytes = (time.as_nanos() as u64).to_ne_bytes();
     }
-    format!("mqway{:016x}", u64::from_ne_bytes(bytes))
+    format!("{:016x}", u64::from_ne_bytes(bytes))
 }

@@ -51,6 +51,8 @@ pub struct Options {
     pub topic_alias_maximum: u16,
     /// What becomes of messages under way when the server has lost the session.
     pub session_lost: SessionLost,
+    /// Go to the server that a server names when it refuses or ends a connection (5.0 §4.11), as the same user.
+    pub follow_redirect: bool,
     /// Acknowledge only what [`Client::acknowledge`](crate::Client::acknowledge) names.
     pub manual_acknowledgement: bool,
 }
@@ -77,6 +79,7 @@ impl Default for Options {
             receive_maximum: u16::MAX,
             topic_alias_maximum: 16,
             session_lost: SessionLost::Resend,
+            follow_redirect: false,
             manual_acknowledgement: false,
         }
     }

@@ -1,21 +1,22 @@
 //! The task that owns the connection: nothing depends on the program polling anything.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqway_codec::{Connect, PropertiesBuf, Property, QoS, ReasonCode, TopicFilter, TopicName, Version, Will};
+use mqway_codec::{Connect, PropertiesBuf, Property, ReasonCode, Version, Will};
 use mqway_session::client::{
-    AckToken, Client as Session, Event, Incoming, Message, NotAccepted, Outcome, Subscription as Wanted,
-    Ticket,
+    AckToken, Client as Session, Event, Incoming, Message, Receipt, Subscription as Wanted,
 };
 use mqway_transport::websocket::CloseCode;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::endpoint::Reach;
+use crate::authentication::{Authentication, Exchange};
+use crate::books::Books;
+use crate::endpoint::{Endpoint, Reach};
 use crate::error::{ConnectError, PublishError, SubscribeError};
+use crate::events::Listeners;
+use crate::redirect::Redirects;
 use crate::wire::Wire;
 use crate::{ConnectionEvent, Options, Provider};
 
@@ -26,17 +27,17 @@ const MOST_QUEUED: usize = 1024 * 1024;
 pub(crate) enum Command {
     Publish {
         message: Arc<Message>,
-        done: Option<oneshot::Sender<Result<ReasonCode, PublishError>>>,
+        done: Option<oneshot::Sender<Result<Receipt, PublishError>>>,
     },
     /// Without a sink, the messages are for those who listen to everything.
     Subscribe {
         wanted: Vec<Wanted>,
         sink: Option<mpsc::Sender<Incoming>>,
-        done: oneshot::Sender<Codes>,
+        done: oneshot::Sender<Answered>,
     },
     Unsubscribe {
         filters: Vec<Box<str>>,
-        done: Option<oneshot::Sender<Codes>>,
+        done: oneshot::Sender<Answered>,
     },
 }
 
@@ -47,36 +48,38 @@ pub(crate) enum Control {
     Listen(mpsc::Sender<Incoming>),
     /// A subscription's stream is gone.
     Dropped(Vec<Box<str>>),
+    Authenticate {
+        again: Arc<dyn Authentication>,
+        done: oneshot::Sender<Result<(), ConnectError>>,
+    },
     Disconnect {
         reason: ReasonCode,
         done: oneshot::Sender<()>,
     },
 }
 
-pub(crate) type Codes = Result<Vec<ReasonCode>, SubscribeError>;
-
-enum Waiter {
-    Publish(oneshot::Sender<Result<ReasonCode, PublishError>>),
-    Request(oneshot::Sender<Codes>),
-}
-
-/// A stream of messages that a program reads.
-struct Stream {
-    /// `None`: of all.
-    filters: Option<Vec<Box<str>>>,
-    sink: mpsc::Sender<Incoming>,
-}
+/// The codes of a SUBACK or UNSUBACK, and its properties.
+pub(crate) type Answered = Result<(Vec<ReasonCode>, PropertiesBuf), SubscribeError>;
 
 pub(crate) struct Task {
     pub options: Options,
     pub provider: Provider,
     pub ears: Ears,
-    pub events: broadcast::Sender<ConnectionEvent>,
     pub session: Session,
     pub started: Instant,
     pub books: Books,
     /// A server has accepted a connection.
     pub was_connected: bool,
+    pub listeners: Listeners,
+    pub redirects: Redirects,
+    pub authentication: Option<Exchanging>,
+    pub leaving: Option<Leaving>,
+}
+
+/// An exchange of enhanced authentication on the present connection, and who waits for its end.
+pub(crate) struct Exchanging {
+    exchange: Box<dyn Exchange>,
+    done: Option<oneshot::Sender<Result<(), ConnectError>>>,
 }
 
 /// Where the program's wishes arrive.
@@ -86,19 +89,8 @@ pub(crate) struct Ears {
     pub queue: usize,
 }
 
-/// Who waits for what.
-#[derive(Default)]
-pub(crate) struct Books {
-    waiters: HashMap<Ticket, Waiter>,
-    streams: Vec<Stream>,
-    /// Messages that a stream had no room for. While there are any, the network is not read.
-    backlog: VecDeque<(mpsc::Sender<Incoming>, Incoming)>,
-    last_ticket: Ticket,
-    leaving: Option<Leaving>,
-}
-
 /// The program wants to end, once all is delivered or the time for that is over.
-struct Leaving {
+pub(crate) struct Leaving {
     reason: ReasonCode,
     by: Instant,
     /// Who waits for the end. `None`: all handles are gone, and nobody can ask for anything any more.
@@ -112,27 +104,33 @@ enum End {
     Lost(ConnectError),
 }
 
+impl From<ConnectError> for End {
+    fn from(error: ConnectError) -> End {
+        End::Lost(error)
+    }
+}
+
 impl Task {
     /// Runs until the program wants no more, or nothing can ever connect.
     pub async fn run(mut self) {
-        let mut failures = 0;
+        let mut failures: u32 = 0;
         loop {
-            let begun = Instant::now();
-            let error = match self.connection(failures).await {
-                End::Left => break,
-                End::Lost(error) => error,
+            let mut accepted = None;
+            let End::Lost(error) = self.connection(failures, &mut accepted).await else {
+                break;
             };
             self.session.lost();
             self.settle();
-            let good = begun.elapsed() >= self.options.backoff.stable;
+            self.authentication = None;
+            let good = accepted.is_some_and(|at: Instant| at.elapsed() >= self.options.backoff.stable);
             failures = if good { 1 } else { failures.saturating_add(1) };
             log::info!("mqtt: {error}");
             let last = error.is_final();
-            let wait = self.options.backoff.wait(failures, chance());
-            // Nobody needs to listen.
-            let _ = self
-                .events
-                .send(ConnectionEvent::Lost { error: Arc::new(error), retry_in: (!last).then_some(wait) });
+            let redirected = self.options.follow_redirect && self.redirects.lost(&error, accepted.is_some());
+            let wait =
+                if redirected { Duration::ZERO } else { self.options.backoff.wait(failures, chance()) };
+            let retry_in = (!last).then_some(wait);
+            self.listeners.tell(&ConnectionEvent::Lost { error: Arc::new(error), retry_in });
             if last || !self.rest(wait).await {
                 break;
             }
@@ -140,44 +138,43 @@ impl Task {
         self.end();
     }
 
-    /// Connects and lives on the connection.
-    async fn connection(&mut self, failures: u32) -> End {
-        let deadline = Instant::now() + self.options.connect_time;
-        let endpoint = (self.provider)(u64::from(failures)).await;
-        let reach = match endpoint.reach() {
-            Ok(reach) => reach,
-            Err(error) => return End::Lost(error),
-        };
-        let mut wire = match self.open(&reach, deadline).await {
-            Ok(Some(wire)) => wire,
-            Ok(None) => return End::Left,
-            Err(error) => return End::Lost(error),
-        };
-        if let Err(error) = self.begin(&reach) {
-            return End::Lost(error);
-        }
-        match self.live(&mut wire, deadline).await {
-            Ok(()) => {
-                self.say_goodbye(&mut wire).await;
-                End::Left
-            }
-            Err(error) => {
-                self.last_words(&mut wire).await;
-                End::Lost(error)
-            }
+    /// Connects and lives on the connection; tells when the server accepted it.
+    async fn connection(&mut self, failures: u32, accepted: &mut Option<Instant>) -> End {
+        match self.try_connection(failures, accepted).await {
+            Ok(()) => End::Left,
+            Err(end) => end,
         }
     }
 
-    /// Makes the network connection, and still listens to the program. `None`: it wants to end.
-    async fn open(&mut self, reach: &Reach, deadline: Instant) -> Result<Option<Wire>, ConnectError> {
-        let mut opening = std::pin::pin!(timeout_at(deadline, Wire::open(reach)));
+    async fn try_connection(&mut self, failures: u32, accepted: &mut Option<Instant>) -> Result<(), End> {
+        let deadline = Instant::now() + self.options.connect_time;
+        let provided = (self.provider)(u64::from(failures));
+        let endpoint: Endpoint = self.unless_leaving(deadline, async { Ok(provided.await) }).await?;
+        let reach = self.redirects.apply(endpoint).reach()?;
+        let mut wire = self.unless_leaving(deadline, Wire::open(&reach)).await?;
+        self.begin(&reach)?;
+        let ended = self.live(&mut wire, deadline, accepted).await;
+        match &ended {
+            Ok(()) => self.say_goodbye(&mut wire).await,
+            Err(_) => self.last_words(&mut wire).await,
+        }
+        Ok(ended?)
+    }
+
+    /// Waits for a step of connecting, and still listens to the program, which may want to end.
+    async fn unless_leaving<T>(
+        &mut self,
+        deadline: Instant,
+        step: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, End> {
+        let mut step = std::pin::pin!(timeout_at(deadline, step));
         loop {
             if self.may_leave() {
-                return Ok(None);
+                return Err(End::Left);
             }
             let leave_by = self.leave_by();
             tokio::select! {
-                opened = &mut opening => return opened.map_err(|_| ConnectError::TimedOut)?.map(Some),
+                done = &mut step => return Ok(done.map_err(|_| ConnectError::TimedOut)??),
                 () = sleep_until(leave_by.unwrap_or_else(far_away)) => {}
                 wish = self.ears.listen(self.session.pending()), if self.hears() => self.grant(wish),
             }
@@ -186,19 +183,19 @@ impl Task {
 
     /// Whether the program wants to end, and there is nothing left to deliver or no time.
     fn may_leave(&self) -> bool {
-        let Some(leaving) = &self.books.leaving else {
+        let Some(leaving) = &self.leaving else {
             return false;
         };
         self.session.pending() == 0 || Instant::now() >= leaving.by
     }
 
     fn leave_by(&self) -> Option<Instant> {
-        self.books.leaving.as_ref().map(|leaving| leaving.by)
+        self.leaving.as_ref().map(|leaving| leaving.by)
     }
 
     /// Whether anybody can still ask for anything.
     fn hears(&self) -> bool {
-        self.books.leaving.as_ref().is_none_or(|leaving| leaving.done.is_some())
+        self.leaving.as_ref().is_none_or(|leaving| leaving.done.is_some())
     }
 
     /// Does what the program wants.
@@ -208,12 +205,13 @@ impl Task {
         match wish {
             Wish::Command(command) => self.books.command(&mut self.session, now, command),
             Wish::Control(Control::Disconnect { reason, done }) => {
-                self.books.leaving = Some(Leaving { reason, by, done: Some(done) });
+                self.leaving = Some(Leaving { reason, by, done: Some(done) });
             }
+            Wish::Control(Control::Authenticate { again, done }) => self.authenticate_again(&*again, done),
             Wish::Control(control) => self.books.control(&mut self.session, now, control),
             Wish::None => {
                 let reason = ReasonCode::NORMAL_DISCONNECTION;
-                self.books.leaving.get_or_insert(Leaving { reason, by, done: None }).done = None;
+                self.leaving.get_or_insert(Leaving { reason, by, done: None }).done = None;
             }
         }
     }
@@ -221,6 +219,12 @@ impl Task {
     fn begin(&mut self, reach: &Reach) -> Result<(), ConnectError> {
         let options = &self.options;
         let mut properties = options.properties.clone();
+        if let Some(authentication) = &reach.authentication {
+            let mut exchange = authentication.begin();
+            properties.push(Property::AuthenticationMethod(authentication.method()))?;
+            properties.push(Property::AuthenticationData(&exchange.first()))?;
+            self.authentication = Some(Exchanging { exchange, done: None });
+        }
         if let Some(expiry) = options.session_expiry {
             let seconds = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
             properties.push(Property::SessionExpiryInterval(seconds))?;
@@ -246,10 +250,19 @@ impl Task {
     }
 
     /// Moves packets between session and wire until the program wants to end and all is delivered.
-    async fn live(&mut self, wire: &mut Wire, accept_by: Instant) -> Result<(), ConnectError> {
+    async fn live(
+        &mut self,
+        wire: &mut Wire,
+        accept_by: Instant,
+        accepted: &mut Option<Instant>,
+    ) -> Result<(), ConnectError> {
         loop {
+            let settled = self.settle_on(wire);
+            if accepted.is_none() && self.session.is_connected() {
+                *accepted = Some(Instant::now());
+            }
+            settled?;
             send_output(&mut self.session, wire)?;
-            self.settle_on(wire)?;
             if self.may_leave() {
                 return Ok(());
             }
@@ -292,19 +305,74 @@ impl Task {
             match event {
                 Event::Connected { session_present, properties } => {
                     self.was_connected = true;
-                    let _ = self.events.send(ConnectionEvent::Connected { session_present, properties });
+                    over = over.or(self.authenticated(&properties).err());
+                    self.redirects.accepted();
+                    self.listeners.tell(&ConnectionEvent::Connected { session_present, properties });
                 }
-                Event::Refused { reason, .. } => over = Some(ConnectError::Refused(reason)),
-                Event::Disconnected { reason, .. } => over = Some(ConnectError::Disconnected(reason)),
+                Event::SessionLost { resent, failed, dropped } => {
+                    self.listeners.tell(&ConnectionEvent::SessionLost { resent, failed, dropped });
+                }
+                Event::Skipped { topic, qos, size } => {
+                    log::warn!("mqtt: skipped a message of {size} bytes on {topic:?}: too large");
+                    self.listeners.tell(&ConnectionEvent::Skipped { topic, qos, size });
+                }
+                Event::Refused(notice) => over = Some(ConnectError::Refused(notice)),
+                Event::Disconnected(notice) => over = Some(ConnectError::Disconnected(notice)),
                 Event::Message(incoming) => self.books.hand_on(incoming),
                 Event::Published { ticket, outcome } => self.books.published(ticket, outcome),
-                Event::Answered { ticket, codes } => self.books.answered(ticket, Ok(codes)),
+                Event::Answered { ticket, codes, properties } => {
+                    self.books.answered(ticket, Ok((codes, properties)));
+                }
                 Event::Unanswered { ticket } => self.books.answered(ticket, Err(SubscribeError::Unanswered)),
-                Event::Auth { .. } => {}
+                Event::Auth { reason: ReasonCode::ContinueAuthentication, properties } => {
+                    over = over.or(self.answer_challenge(&properties).err());
+                }
+                Event::Auth { properties, .. } => over = over.or(self.authenticated(&properties).err()),
             }
         }
         self.books.drain_backlog();
         over
+    }
+
+    /// Answers what the server asks of an authentication.
+    fn answer_challenge(&mut self, said: &PropertiesBuf) -> Result<(), ConnectError> {
+        let Some(exchanging) = &mut self.authentication else {
+            return Ok(());
+        };
+        let challenge = said.as_properties().authentication_data().unwrap_or_default();
+        let answer = exchanging.exchange.answer(challenge).map_err(ConnectError::Authentication)?;
+        let now = self.started.elapsed();
+        let too_long = |_| ConnectError::Authentication("the answer is too long".to_owned());
+        self.session.continue_authentication(now, &answer).map_err(too_long)
+    }
+
+    /// The server is content; perhaps we are not.
+    fn authenticated(&mut self, said: &PropertiesBuf) -> Result<(), ConnectError> {
+        let Some(Exchanging { mut exchange, done }) = self.authentication.take() else {
+            return Ok(());
+        };
+        let last = said.as_properties().authentication_data().unwrap_or_default();
+        exchange.finish(last).map_err(ConnectError::Authentication)?;
+        if let Some(done) = done {
+            // Whoever asked may have stopped waiting.
+            let _ = done.send(Ok(()));
+        }
+        Ok(())
+    }
+
+    fn authenticate_again(
+        &mut self,
+        again: &dyn Authentication,
+        done: oneshot::Sender<Result<(), ConnectError>>,
+    ) {
+        let mut exchange = again.begin();
+        match self.session.reauthenticate(self.started.elapsed(), again.method(), &exchange.first()) {
+            Ok(()) => self.authentication = Some(Exchanging { exchange, done: Some(done) }),
+            Err(_) => {
+                let why = "there is no connection that could be authenticated again by this method, now";
+                let _ = done.send(Err(ConnectError::Authentication(why.to_owned())));
+            }
+        }
     }
 
     /// Waits before the next attempt, and still listens to the program. False: it wants to end.
@@ -328,9 +396,9 @@ impl Task {
 
     /// DISCONNECT, and the goodbyes of the layers below, in bounded time.
     async fn say_goodbye(&mut self, wire: &mut Wire) {
-        let leaving = self.books.leaving.as_ref();
-        let reason = leaving.map_or(ReasonCode::NORMAL_DISCONNECTION, |leaving| leaving.reason);
-        self.session.disconnect(reason, self.options.disconnect_properties.as_properties());
+        let properties = &self.options.disconnect_properties;
+        let reason = self.leaving.as_ref().map_or(ReasonCode::NORMAL_DISCONNECTION, |leaving| leaving.reason);
+        self.session.disconnect(reason, properties.as_properties());
         self.last_words(wire).await;
     }
 
@@ -354,10 +422,10 @@ impl Task {
     fn end(&mut self) {
         self.session.lost();
         self.settle();
-        self.books.waiters.clear();
-        self.books.streams.clear();
+        self.books = Books::default();
+        self.listeners.end();
         // Whoever asked may have gone; dropping the sender tells as much as sending.
-        self.books.leaving = None;
+        self.leaving = None;
     }
 }
 
@@ -409,135 +477,4 @@ fn chance() -> u32 {
     // Without chance all clients wait alike, which is no reason to fail.
     let _ = getrandom::fill(&mut bytes);
     u32::from_ne_bytes(bytes)
-}
-
-impl Books {
-    fn ticket(&mut self, waiter: Option<Waiter>) -> Ticket {
-        self.last_ticket += 1;
-        if let Some(waiter) = waiter {
-            self.waiters.insert(self.last_ticket, waiter);
-        }
-        self.last_ticket
-    }
-
-    fn command(&mut self, session: &mut Session, now: Duration, command: Command) {
-        match command {
-            Command::Publish { message, done } => {
-                let ticket = self.ticket(done.map(Waiter::Publish));
-                if let Err(refused) = session.publish(now, ticket, message) {
-                    let error = match refused {
-                        NotAccepted::QueueFull(message) => PublishError::QueueFull(message),
-                        NotAccepted::QosNotSupported(message) => PublishError::QosNotSupported(message),
-                    };
-                    self.tell_publisher(ticket, Err(error));
-                }
-            }
-            Command::Subscribe { wanted, sink, done } => {
-                if let Some(sink) = sink {
-                    let filters = Some(wanted.iter().map(|one| one.filter.clone()).collect());
-                    self.streams.push(Stream { filters, sink });
-                }
-                let ticket = self.ticket(Some(Waiter::Request(done)));
-                session.subscribe(now, ticket, wanted);
-            }
-            Command::Unsubscribe { filters, done } => {
-                let ticket = self.ticket(done.map(Waiter::Request));
-                session.unsubscribe(now, ticket, filters);
-            }
-        }
-    }
-
-    fn control(&mut self, session: &mut Session, now: Duration, control: Control) {
-        match control {
-            Control::Acknowledge(token) => session.acknowledge(now, token),
-            Control::Listen(sink) => self.streams.push(Stream { filters: None, sink }),
-            Control::Dropped(filters) => {
-                self.streams.retain(|stream| !stream.sink.is_closed());
-                let still_wanted = |filter: &str| {
-                    let mut wanted = self.streams.iter().flat_map(|stream| stream.filters.iter().flatten());
-                    wanted.any(|other| **other == *filter)
-                };
-                let unwanted: Vec<_> = filters.into_iter().filter(|filter| !still_wanted(filter)).collect();
-                if !unwanted.is_empty() {
-                    let ticket = self.ticket(None);
-                    session.unsubscribe(now, ticket, unwanted);
-                }
-            }
-            // It concerns the task alone.
-            Control::Disconnect { .. } => {}
-        }
-    }
-
-    /// Gives a message to each stream that asked for its topic.
-    fn hand_on(&mut self, incoming: Incoming) {
-        let Ok(topic) = TopicName::new(&incoming.topic) else {
-            return;
-        };
-        let matches = |filter: &str| {
-            TopicFilter::new(filter).is_ok_and(|filter| match filter.share() {
-                Some((_, shared)) => shared.matches(topic),
-                None => filter.matches(topic),
-            })
-        };
-        let mut found = false;
-        for stream in &self.streams {
-            if stream.filters.as_ref().is_none_or(|filters| filters.iter().any(|filter| matches(filter))) {
-                found = true;
-                self.backlog.push_back((stream.sink.clone(), incoming.clone()));
-            }
-        }
-        if !found {
-            log::debug!("mqtt: a message on {:?} that nobody has subscribed to", incoming.topic);
-        }
-    }
-
-    fn drain_backlog(&mut self) {
-        while let Some((sink, incoming)) = self.backlog.pop_front() {
-            match sink.try_send(incoming) {
-                Ok(()) | Err(TrySendError::Closed(_)) => {}
-                Err(TrySendError::Full(incoming)) => {
-                    self.backlog.push_front((sink, incoming));
-                    break;
-                }
-            }
-        }
-    }
-
-    fn published(&mut self, ticket: Ticket, outcome: Outcome) {
-        let result = match outcome {
-            Outcome::Sent => Ok(ReasonCode::Success),
-            Outcome::Answered(reason) if reason.is_error() => Err(PublishError::Refused(reason)),
-            Outcome::Answered(reason) => Ok(reason),
-            Outcome::SessionLost(message) => Err(PublishError::SessionLost(message)),
-            Outcome::TooLarge(message) => Err(PublishError::TooLarge(message)),
-            Outcome::Invalid(message) => Err(PublishError::Invalid(message)),
-        };
-        self.tell_publisher(ticket, result);
-    }
-
-    fn tell_publisher(&mut self, ticket: Ticket, result: Result<ReasonCode, PublishError>) {
-        match self.waiters.remove(&ticket) {
-            // Whoever asked may have stopped waiting.
-            Some(Waiter::Publish(done)) => drop(done.send(result)),
-            _ => {
-                if let Err(error) = result {
-                    log::warn!("mqtt: a message that nobody waits for: {error}");
-                }
-            }
-        }
-    }
-
-    fn answered(&mut self, ticket: Ticket, codes: Codes) {
-        if let Some(Waiter::Request(done)) = self.waiters.remove(&ticket) {
-            drop(done.send(codes));
-        }
-    }
-}
-
-/// The version that a subscription's options are meant for.
-pub(crate) fn checked(version: Version, wanted: &Wanted) -> Result<(), SubscribeError> {
-    debug_assert!(wanted.options.qos <= QoS::ExactlyOnce);
-    TopicFilter::for_version(version, &wanted.filter)
-        .map(drop)
-        .map_err(|_| SubscribeError::Filter(wanted.filter.to_string()))
 }

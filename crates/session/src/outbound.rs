@@ -79,6 +79,22 @@ pub enum Outgoing<'a, M> {
     },
 }
 
+/// What is left when the session is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Drained<M, K> {
+    /// A message that the receiver may not have.
+    Message {
+        /// Its quality of service, 1 or 2.
+        qos: QoS,
+        /// It has been sent, on whatever connection.
+        sent: bool,
+        /// The message.
+        message: M,
+    },
+    /// What was kept of a message whose PUBREC has come: it is the receiver's already.
+    Released(K),
+}
+
 /// The peer acknowledged what is not in flight, or not so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownId;
@@ -276,16 +292,17 @@ impl<M, K> Outbound<M, K> {
         self.queue.is_empty() && self.in_flight() == 0
     }
 
-    /// The session is gone: gives back every message that the receiver may not have, in order, and forgets the rest.
-    /// Those that were sent come with `true`.
-    pub fn drain(&mut self) -> impl Iterator<Item = (QoS, bool, M)> + '_ {
+    /// The session is gone: gives back everything that was accepted and not done with, in order, and forgets it.
+    pub fn drain(&mut self) -> impl Iterator<Item = Drained<M, K>> + '_ {
         self.sent = 0;
         self.scattered = 0;
         let in_flight = self.window.drain(..).filter_map(|entry| match entry.state {
-            State::Published { qos, message, dup } => Some((qos, dup, message)),
-            State::Released { .. } | State::Request | State::Free => None,
+            State::Published { qos, message, dup } => Some(Drained::Message { qos, sent: dup, message }),
+            State::Released { kept, .. } => Some(Drained::Released(kept)),
+            State::Request | State::Free => None,
         });
-        in_flight.chain(self.queue.drain(..).map(|(qos, message)| (qos, false, message)))
+        let queued = |(qos, message)| Drained::Message { qos, sent: false, message };
+        in_flight.chain(self.queue.drain(..).map(queued))
     }
 
     /// Puts back a message in flight that a store remembers of an earlier process. To be called in the original

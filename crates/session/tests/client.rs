@@ -6,11 +6,12 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
 use mqway_codec::{
-    Ack, Connack, Connect, Decoder, Disconnect, Packet, PacketId, PropertiesBuf, Property, Publish, QoS,
-    ReasonCode, ReasonCodesBuf, Suback, SubscribeOptions, Version,
+    Ack, Auth, Connack, Connect, Decoder, Disconnect, Packet, PacketId, PropertiesBuf, Property, Publish,
+    QoS, ReasonCode, ReasonCodesBuf, Suback, SubscribeOptions, Version,
 };
 use mqway_session::client::{
-    Client, Event, Fault, Incoming, Message, NotAccepted, Options, Outcome, SessionLost, Subscription,
+    Client, Event, Fault, Incoming, Message, NoAuthentication, NotAccepted, Options, Outcome, Receipt,
+    SessionLost, Subscription,
 };
 
 const NOW: Duration = Duration::ZERO;
@@ -22,6 +23,11 @@ struct Rig {
 
 fn id(value: u16) -> PacketId {
     PacketId::new(value).unwrap()
+}
+
+/// What the server says of a message that it has taken.
+fn success(resent: bool) -> Receipt {
+    Receipt { reason: ReasonCode::Success, properties: PropertiesBuf::new(), resent }
 }
 
 fn message(qos: QoS, payload: &str) -> Message {
@@ -165,29 +171,53 @@ fn a_sender_of_qos_1_sends_again_what_was_not_acknowledged_in_order_with_the_sam
 
 #[test]
 fn a_sender_whose_session_is_lost_sends_again_as_new_or_tells_what_failed() {
-    for (option, expected_events, expected_sent) in [
-        (
-            SessionLost::Resend,
-            0,
-            vec![publish(4, QoS::AtLeastOnce, false, "a"), publish(5, QoS::ExactlyOnce, false, "b")],
-        ),
-        (SessionLost::Fail, 2, vec![]),
-    ] {
+    let again = |id, qos, payload| publish(id, qos, false, payload);
+    for (option, failed, dropped, expected) in
+        [(SessionLost::Resend, 0, 0, "abq"), (SessionLost::Fail, 2, 0, "q"), (SessionLost::Drop, 0, 3, "")]
+    {
         let mut rig = Rig::with(Options { session_lost: option, ..Options::new(Version::V3_1_1) });
+        // What was accepted before there ever was a session cannot have been lost with one.
+        rig.publish(0, QoS::AtLeastOnce, "first");
         rig.connect(false);
+        rig.expect_sent(&[again(1, QoS::AtLeastOnce, "first")]);
+        rig.serve(Packet::Puback(ack(1))).unwrap();
         rig.publish(1, QoS::AtLeastOnce, "a");
         rig.publish(2, QoS::ExactlyOnce, "b");
         rig.publish(3, QoS::ExactlyOnce, "released");
-        rig.serve(Packet::Pubrec(ack(3))).unwrap();
+        rig.serve(Packet::Pubrec(ack(4))).unwrap();
         rig.sent();
         rig.client.lost();
+        rig.publish(5, QoS::AtLeastOnce, "q");
+        rig.events();
         rig.connect(false);
-        let events = rig.events();
-        assert_eq!(events.len(), expected_events, "{events:?}");
-        for event in events {
-            assert!(matches!(event, Event::Published { outcome: Outcome::SessionLost(_), .. }), "{event:?}");
+        let mut events = rig.events();
+        let summary = events.pop().unwrap();
+        let resent = expected.len().saturating_sub(1);
+        assert_eq!(summary, Event::SessionLost { resent, failed, dropped });
+        // With PUBREC the server took the message over, and the caller is told so.
+        let received = Event::Published { ticket: 3, outcome: Outcome::Answered(success(false)) };
+        assert_eq!(events.iter().filter(|event| **event == received).count(), 1, "{events:?}");
+        let count = |wanted: fn(&Outcome) -> bool| {
+            let matches =
+                |event: &&Event| matches!(event, Event::Published { outcome, .. } if wanted(outcome));
+            events.iter().filter(matches).count()
+        };
+        assert_eq!(count(|outcome| matches!(outcome, Outcome::SessionLost(_))), failed);
+        assert_eq!(count(|outcome| matches!(outcome, Outcome::Dropped(_))), dropped);
+        match option {
+            SessionLost::Resend => rig.expect_sent(&[
+                again(5, QoS::AtLeastOnce, "a"),
+                again(6, QoS::ExactlyOnce, "b"),
+                again(7, QoS::AtLeastOnce, "q"),
+            ]),
+            SessionLost::Fail => rig.expect_sent(&[again(5, QoS::AtLeastOnce, "q")]),
+            SessionLost::Drop => rig.expect_sent(&[]),
         }
-        rig.expect_sent(&expected_sent);
+        if option == SessionLost::Resend {
+            rig.serve(Packet::Puback(ack(5))).unwrap();
+            let outcome = Outcome::Answered(success(true));
+            assert_eq!(rig.events(), [Event::Published { ticket: 1, outcome }]);
+        }
     }
 }
 
@@ -205,7 +235,7 @@ fn a_sender_of_qos_2_after_pubrec_sends_pubrel_again_and_never_publish() {
         rig.serve(Packet::Pubcomp(ack(1))).unwrap();
         assert_eq!(
             rig.events(),
-            [Event::Published { ticket: 9, outcome: Outcome::Answered(ReasonCode::Success) }]
+            [Event::Published { ticket: 9, outcome: Outcome::Answered(success(false)) }]
         );
     }
 }
@@ -279,11 +309,7 @@ fn a_topic_is_sent_by_its_alias_from_the_second_time_on_and_anew_on_each_connect
 fn subscriptions_are_made_again_where_the_session_is_gone_and_not_where_it_is_there() {
     let mut rig = Rig::new(Version::V5);
     rig.connect(false);
-    let subscription = |filter: &str| Subscription {
-        filter: filter.into(),
-        options: SubscribeOptions::new(QoS::AtLeastOnce),
-        identifier: None,
-    };
+    let subscription = |filter: &str| Subscription::new(filter, QoS::AtLeastOnce);
     rig.client.subscribe(NOW, 1, vec![subscription("a"), subscription("b")]);
     assert_eq!(rig.sent().len(), 1);
     let mut codes = ReasonCodesBuf::new();
@@ -291,7 +317,7 @@ fn subscriptions_are_made_again_where_the_session_is_gone_and_not_where_it_is_th
     codes.push(ReasonCode::NotAuthorized);
     rig.serve(Packet::Suback(Suback::new(id(1), codes.as_codes()))).unwrap();
     let codes = vec![ReasonCode::GrantedQos1, ReasonCode::NotAuthorized];
-    assert_eq!(rig.events(), [Event::Answered { ticket: 1, codes }]);
+    assert_eq!(rig.events(), [Event::Answered { ticket: 1, codes, properties: PropertiesBuf::new() }]);
     rig.client.lost();
     rig.connect(true);
     assert_eq!(rig.sent().len(), 0);
@@ -312,7 +338,7 @@ fn a_request_whose_connection_is_lost_is_told() {
     let mut rig = Rig::new(Version::V3_1_1);
     rig.connect(false);
     let options = SubscribeOptions::new(QoS::AtMostOnce);
-    rig.client.subscribe(NOW, 5, vec![Subscription { filter: "a".into(), options, identifier: None }]);
+    rig.client.subscribe(NOW, 5, vec![Subscription { options, ..Subscription::new("a", QoS::AtMostOnce) }]);
     rig.sent();
     rig.client.lost();
     assert_eq!(rig.events(), [Event::Unanswered { ticket: 5 }]);
@@ -396,7 +422,7 @@ fn a_refusal_is_told_also_one_in_the_words_of_3_1_1() {
         rig.client.handle(NOW, refusal).unwrap();
         let events = rig.events();
         assert!(
-            matches!(events[..], [Event::Refused { reason: ReasonCode::NotAuthorized, .. }]),
+            matches!(&events[..], [Event::Refused(notice)] if notice.reason == ReasonCode::NotAuthorized),
             "{events:?}"
         );
     }
@@ -433,4 +459,105 @@ fn disconnect_is_the_last_word() {
     rig.expect_sent(&[]);
     rig.connect(false);
     assert_eq!(rig.sent().len(), 1);
+}
+
+#[test]
+fn a_message_that_is_too_large_is_reported_and_skipped_in_pieces_of_any_size() {
+    for version in VERSIONS {
+        for (step, qos) in
+            [(1, QoS::AtMostOnce), (7, QoS::AtLeastOnce), (100, QoS::ExactlyOnce), (5000, QoS::AtLeastOnce)]
+        {
+            let mut rig = Rig::with(Options { maximum_packet: 100, ..Options::new(version) });
+            rig.connect(false);
+            let large = "x".repeat(1000);
+            let mut bytes = Vec::new();
+            for publish in [publish(7, qos, false, &large), publish(8, qos, false, "small")] {
+                let packet_id = publish_id(&publish).filter(|_| qos != QoS::AtMostOnce);
+                let Packet::Publish(publish) = publish else { unreachable!() };
+                Packet::Publish(Publish { packet_id, ..publish }).encode(version, &mut bytes).unwrap();
+            }
+            let mut kept = Vec::new();
+            for piece in bytes.chunks(step) {
+                kept.extend_from_slice(piece);
+                let used = rig.client.handle(NOW, &kept).unwrap();
+                kept.drain(..used);
+                assert!(kept.len() <= 100 + step, "what is skipped is not kept");
+            }
+            let events = rig.events();
+            let [Event::Skipped { topic, size, .. }, Event::Message(small)] = &events[..] else {
+                panic!("{events:?}");
+            };
+            assert_eq!((&**topic, &*small.payload), ("a/b", &b"small"[..]));
+            assert!(*size > 1000 && kept.is_empty());
+            // It is acknowledged, so that the server does not send it again for ever.
+            let refused = Ack::with_reason(id(7), ReasonCode::ImplementationSpecificError);
+            let first = if version == Version::V5 { refused } else { ack(7) };
+            match qos {
+                QoS::AtMostOnce => rig.expect_sent(&[]),
+                QoS::AtLeastOnce => rig.expect_sent(&[Packet::Puback(first), Packet::Puback(ack(8))]),
+                QoS::ExactlyOnce => rig.expect_sent(&[Packet::Pubrec(first), Packet::Pubrec(ack(8))]),
+            }
+        }
+    }
+}
+
+fn publish_id(packet: &Packet<'_>) -> Option<PacketId> {
+    match packet {
+        Packet::Publish(publish) => publish.packet_id,
+        _ => None,
+    }
+}
+
+fn auth(reason: ReasonCode, method: &str, data: &[u8], use_it: impl FnOnce(Packet<'_>)) {
+    let mut properties = PropertiesBuf::new();
+    properties.push(Property::AuthenticationMethod(method)).unwrap();
+    properties.push(Property::AuthenticationData(data)).unwrap();
+    use_it(Packet::Auth(Auth::new(reason, properties.as_properties())));
+}
+
+/// A client of 5.0 whose CONNECT names the method "M".
+fn with_method() -> Rig {
+    let mut rig = Rig::new(Version::V5);
+    let mut properties = PropertiesBuf::new();
+    properties.push(Property::AuthenticationMethod("M")).unwrap();
+    let mut connect = Connect::new(Version::V5, "c");
+    connect.properties = properties.as_properties();
+    rig.client.begin(NOW, &connect).unwrap();
+    rig.sent();
+    rig
+}
+
+#[test]
+fn an_authentication_goes_on_until_the_server_accepts_and_may_be_repeated() {
+    let mut rig = with_method();
+    assert_eq!(rig.client.reauthenticate(NOW, "M", b""), Err(NoAuthentication), "not before CONNACK");
+    auth(ReasonCode::ContinueAuthentication, "M", b"who?", |packet| rig.serve(packet).unwrap());
+    assert!(matches!(&rig.events()[..], [Event::Auth { reason: ReasonCode::ContinueAuthentication, .. }]));
+    rig.client.continue_authentication(NOW, b"me").unwrap();
+    auth(ReasonCode::ContinueAuthentication, "M", b"me", |packet| rig.expect_sent(&[packet])); // [MQTT-4.12.0-3]
+    rig.serve(Packet::Connack(Connack::new(false, ReasonCode::Success))).unwrap();
+    assert_eq!(rig.client.continue_authentication(NOW, b"me"), Err(NoAuthentication));
+    rig.client.reauthenticate(NOW, "M", b"me again").unwrap(); // [MQTT-4.12.1-1]
+    auth(ReasonCode::ReAuthenticate, "M", b"me again", |packet| rig.expect_sent(&[packet]));
+    assert_eq!(rig.client.reauthenticate(NOW, "M", b""), Err(NoAuthentication), "one at a time");
+    auth(ReasonCode::Success, "M", b"", |packet| rig.serve(packet).unwrap());
+    rig.client.reauthenticate(NOW, "M", b"").unwrap();
+}
+
+#[test]
+fn an_auth_that_nobody_asked_for_or_of_another_method_ends_the_connection() {
+    let mut rig = with_method();
+    auth(ReasonCode::ContinueAuthentication, "other", b"", |packet| {
+        assert!(matches!(rig.serve(packet), Err(Fault::Misplaced(_)))); // [MQTT-4.12.0-5]
+    });
+    let mut rig = with_method();
+    rig.serve(Packet::Connack(Connack::new(false, ReasonCode::Success))).unwrap();
+    auth(ReasonCode::ContinueAuthentication, "M", b"", |packet| {
+        assert!(matches!(rig.serve(packet), Err(Fault::Misplaced(_))));
+    });
+    let mut rig = Rig::new(Version::V5);
+    rig.connect(false);
+    auth(ReasonCode::ContinueAuthentication, "M", b"", |packet| {
+        assert!(matches!(rig.serve(packet), Err(Fault::Misplaced(_)))); // [MQTT-4.12.0-6]
+    });
 }

@@ -5,7 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use mqway_codec::{PacketId, QoS};
-use mqway_session::{Arrival, Inbound, Outbound, Outgoing};
+use mqway_session::{Arrival, Drained, Inbound, Outbound, Outgoing};
 use proptest::prelude::*;
 
 #[derive(Clone, Copy, Debug)]
@@ -264,7 +264,8 @@ fn what_a_store_remembers_is_sent_again_in_order() {
     assert_eq!(out.pubrec(id(9), |_| "b was here"), Ok(()));
     assert_eq!(out.pubrec(id(9), |_| "said twice"), Ok(()));
     let rest: Vec<_> = out.drain().collect();
-    assert_eq!(rest, [(QoS::AtLeastOnce, true, "a"), (QoS::AtLeastOnce, true, "c")]);
+    let sent = |message| Drained::Message { qos: QoS::AtLeastOnce, sent: true, message };
+    assert_eq!(rest, [sent("a"), Drained::Released("b was here"), sent("c")]);
 }
 
 #[test]

@@ -5,9 +5,12 @@ use core::time::Duration;
 
 use mqway_codec::{Ack, Connack, Packet, PacketId, PropertiesBuf, Publish, QoS, ReasonCode, Version, decode};
 
-use super::{AckToken, Client, Event, Fault, Incoming, Outcome, SessionLost, Ticket};
-use crate::Arrival;
+use super::{
+    AckToken, Client, Event, Fault, Incoming, Notice, Outcome, Publication, Receipt, Released, SessionLost,
+    Ticket,
+};
 use crate::alias::AliasesOut;
+use crate::{Arrival, Drained};
 
 impl Client {
     pub(super) fn packet(&mut self, now: Duration, packet: Packet<'_>) -> Result<(), Fault> {
@@ -15,23 +18,19 @@ impl Client {
         let unknown = |_| Fault::UnknownId(packet.packet_type());
         match packet {
             Packet::Connack(connack) if !self.is_connected() => return self.connack(now, &connack),
-            Packet::Auth(auth) => {
-                let properties = auth.properties.into();
-                self.events.push_back(Event::Auth { reason: auth.reason, properties });
-                return Ok(());
-            }
+            Packet::Auth(auth) => return self.challenged(&auth),
             // [MQTT-3.2.0-1]: before CONNACK nothing else may come.
             _ if !self.is_connected() => return Err(misplaced),
-            Packet::Publish(publish) => return self.incoming(now, &publish),
+            Packet::Publish(publish) => return self.incoming(now, &publish, None),
             Packet::Puback(ack) => {
                 let done = self.outbound.puback(ack.packet_id).map_err(unknown)?;
-                self.published(done.ticket, Outcome::Answered(ack.reason));
+                self.published(done.ticket, Outcome::Answered(receipt(&ack, done.resent)));
             }
             Packet::Pubrec(ack) => self.pubrec(now, &ack),
             Packet::Pubcomp(ack) => {
                 // One for a PUBREL that we sent for an identifier we do not know completes nothing here.
-                if let Ok((ticket, reason)) = self.outbound.pubcomp(ack.packet_id) {
-                    self.published(ticket, Outcome::Answered(reason));
+                if let Ok(done) = self.outbound.pubcomp(ack.packet_id) {
+                    self.published(done.ticket, Outcome::Answered(done.receipt));
                 }
             }
             Packet::Pubrel(ack) => {
@@ -41,15 +40,17 @@ impl Client {
                 self.acknowledge_with(now, Packet::Pubcomp, ack.packet_id, reason); // [MQTT-4.3.3-11]
             }
             Packet::Suback(suback) => {
-                self.answered(suback.packet_id, suback.codes.iter().collect(), &packet)?;
+                let codes = suback.codes.iter().collect();
+                self.answered(suback.packet_id, codes, suback.properties.into(), &packet)?;
             }
             Packet::Unsuback(unsuback) => {
-                self.answered(unsuback.packet_id, unsuback.codes.iter().collect(), &packet)?;
+                let codes = unsuback.codes.iter().collect();
+                self.answered(unsuback.packet_id, codes, unsuback.properties.into(), &packet)?;
             }
             Packet::Pingresp => {}
             Packet::Disconnect(disconnect) if self.options.version == Version::V5 => {
                 let properties = disconnect.properties.into();
-                self.events.push_back(Event::Disconnected { reason: disconnect.reason, properties });
+                self.events.push_back(Event::Disconnected(Notice { reason: disconnect.reason, properties }));
                 self.live = None;
                 self.outbound.disconnected();
                 return Ok(());
@@ -105,6 +106,7 @@ impl Client {
         }
         let said = connack.properties;
         live.accepted = true;
+        live.authentication.accepted();
         live.maximum_packet = said.maximum_packet_size().map_or(usize::MAX, |size| size.get() as usize);
         live.maximum_qos = said.maximum_qos().unwrap_or(QoS::ExactlyOnce);
         live.aliases_out = AliasesOut::new(said.topic_alias_maximum().unwrap_or(0));
@@ -115,7 +117,8 @@ impl Client {
             session_present: connack.session_present,
             properties: said.into(),
         });
-        if !connack.session_present {
+        let known = core::mem::replace(&mut self.known, true);
+        if !connack.session_present && known {
             self.session_lost();
         }
         self.outbound.connected(said.receive_maximum().map_or(u16::MAX, |maximum| maximum.get()));
@@ -129,7 +132,7 @@ impl Client {
 
     fn refused(&mut self, connack: &Connack<'_>) {
         let properties = connack.properties.into();
-        self.events.push_back(Event::Refused { reason: connack.reason, properties });
+        self.events.push_back(Event::Refused(Notice { reason: connack.reason, properties }));
         self.live = None;
     }
 
@@ -137,13 +140,36 @@ impl Client {
     fn session_lost(&mut self) {
         self.inbound.clear();
         self.unacknowledged.clear();
-        let kept: Vec<_> = self.outbound.drain().collect();
-        for (qos, sent, publication) in kept {
-            if sent && self.options.session_lost == SessionLost::Fail {
-                self.published(publication.ticket, Outcome::SessionLost(publication.message));
-            } else {
-                self.outbound.push_again(qos, publication);
+        let (mut resent, mut failed, mut dropped) = (0, 0, 0);
+        let drained: Vec<_> = self.outbound.drain().collect();
+        for left in drained {
+            let (qos, sent, publication) = match left {
+                Drained::Message { qos, sent, message } => (qos, sent, message),
+                Drained::Released(Released { ticket, receipt }) => {
+                    // With PUBREC the server took it over (5.0 §4.3.3); nothing is left to do for it here.
+                    self.published(ticket, Outcome::Answered(receipt));
+                    continue;
+                }
+            };
+            let Publication { ticket, message, .. } = publication;
+            match self.options.session_lost {
+                SessionLost::Drop => {
+                    dropped += 1;
+                    self.published(ticket, Outcome::Dropped(message));
+                }
+                SessionLost::Fail if sent => {
+                    failed += 1;
+                    self.published(ticket, Outcome::SessionLost(message));
+                }
+                SessionLost::Fail | SessionLost::Resend => {
+                    resent += usize::from(sent);
+                    let resent = publication.resent || sent;
+                    self.outbound.push_again(qos, Publication { ticket, message, resent });
+                }
             }
+        }
+        if resent + failed + dropped > 0 {
+            self.events.push_back(Event::SessionLost { resent, failed, dropped });
         }
     }
 
@@ -155,19 +181,29 @@ impl Client {
         let id = ack.packet_id;
         if ack.reason.is_error() {
             if let Ok(refused) = self.outbound.pubrec_refused(id) {
-                self.published(refused.ticket, Outcome::Answered(ack.reason));
+                self.published(refused.ticket, Outcome::Answered(receipt(ack, refused.resent)));
             }
             return;
         }
         // [MQTT-4.3.3-4]; an identifier that is not in use is answered in kind, and ends nothing.
-        let reason = match self.outbound.pubrec(id, |publication| (publication.ticket, ack.reason)) {
+        let keep = |publication: Publication| Released {
+            ticket: publication.ticket,
+            receipt: receipt(ack, publication.resent),
+        };
+        let reason = match self.outbound.pubrec(id, keep) {
             Ok(()) => ReasonCode::Success,
             Err(_) => ReasonCode::PacketIdentifierNotFound,
         };
         self.acknowledge_with(now, Packet::Pubrel, id, reason);
     }
 
-    fn incoming(&mut self, now: Duration, publish: &Publish<'_>) -> Result<(), Fault> {
+    /// A message has come; or one of `skipped` bytes, of which only what stands before the payload is here.
+    pub(super) fn incoming(
+        &mut self,
+        now: Duration,
+        publish: &Publish<'_>,
+        skipped: Option<usize>,
+    ) -> Result<(), Fault> {
         let Some(live) = &mut self.live else {
             return Ok(());
         };
@@ -184,12 +220,20 @@ impl Client {
                     self.repeated(now, id);
                     return Ok(());
                 }
+                Arrival::New if skipped.is_some() => {}
                 Arrival::New if self.options.manual_acknowledgement => {
                     self.unacknowledged.insert((publish.qos, id), self.epoch);
                     token = Some(AckToken { id, qos: publish.qos, epoch: self.epoch });
                 }
                 Arrival::New => {}
             }
+        }
+        if let Some(size) = skipped {
+            self.events.push_back(Event::Skipped { topic, qos: publish.qos, size });
+            if let Some(id) = publish.packet_id {
+                self.refuse(now, publish.qos, id);
+            }
+            return Ok(());
         }
         self.events.push_back(Event::Message(Incoming {
             topic,
@@ -229,6 +273,23 @@ impl Client {
         }
     }
 
+    /// PUBACK or PUBREC for a message that was not handed on. Before 5.0 there is no way to say so.
+    fn refuse(&mut self, now: Duration, qos: QoS, id: PacketId) {
+        let reason = ReasonCode::ImplementationSpecificError;
+        match (self.options.version, qos) {
+            (Version::V3_1 | Version::V3_1_1, _) => self.accept(now, qos, id),
+            (Version::V5, QoS::AtMostOnce) => {}
+            (Version::V5, QoS::AtLeastOnce) => {
+                self.inbound.puback();
+                self.acknowledge_with(now, Packet::Puback, id, reason);
+            }
+            (Version::V5, QoS::ExactlyOnce) => {
+                self.inbound.refuse(id);
+                self.acknowledge_with(now, Packet::Pubrec, id, reason);
+            }
+        }
+    }
+
     fn acknowledge_with(
         &mut self,
         now: Duration,
@@ -243,4 +304,8 @@ impl Client {
         };
         self.write(now, &packet(ack));
     }
+}
+
+fn receipt(ack: &Ack<'_>, resent: bool) -> Receipt {
+    Receipt { reason: ack.reason, properties: ack.properties.into(), resent }
 }

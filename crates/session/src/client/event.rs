@@ -1,10 +1,11 @@
 //! What a program is told.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use mqway_codec::{DecodeError, PacketType, PropertiesBuf, ReasonCode};
+use mqway_codec::{DecodeError, PacketType, PropertiesBuf, QoS, ReasonCode};
 
 use super::{Incoming, Message, Ticket};
 
@@ -18,22 +19,33 @@ pub enum Event {
         /// What its CONNACK says.
         properties: PropertiesBuf,
     },
-    /// The server has refused the connection.
-    Refused {
-        /// Why.
-        reason: ReasonCode,
-        /// What its CONNACK says.
-        properties: PropertiesBuf,
+    /// The server has forgotten the session, and messages of QoS 1 and 2 were under way: what became of them, by
+    /// [`Options::session_lost`](super::Options::session_lost). Comes behind `Connected`.
+    SessionLost {
+        /// Those that are sent again as new: they may arrive twice.
+        resent: usize,
+        /// Those that failed, each with [`Outcome::SessionLost`].
+        failed: usize,
+        /// Those that were dropped, each with [`Outcome::Dropped`].
+        dropped: usize,
     },
-    /// The server ends the connection.
-    Disconnected {
-        /// Why.
-        reason: ReasonCode,
-        /// What its DISCONNECT says.
-        properties: PropertiesBuf,
-    },
+    /// The server has refused the connection, as its CONNACK says.
+    Refused(Notice),
+    /// The server ends the connection, as its DISCONNECT says.
+    Disconnected(Notice),
     /// A message has come.
     Message(Incoming),
+    /// A message has come that is larger than [`Options::maximum_packet`](super::Options::maximum_packet). It was
+    /// skipped and acknowledged, so that the server does not send it for ever; in 5.0 with
+    /// [`ReasonCode::ImplementationSpecificError`].
+    Skipped {
+        /// Its topic name.
+        topic: Box<str>,
+        /// Its quality of service.
+        qos: QoS,
+        /// Bytes of the whole packet.
+        size: usize,
+    },
     /// A message is done with.
     Published {
         /// Which.
@@ -47,6 +59,8 @@ pub enum Event {
         ticket: Ticket,
         /// A code for each filter, in order; before 5.0 an UNSUBSCRIBE has none.
         codes: Vec<ReasonCode>,
+        /// What the answer says beside (5.0).
+        properties: PropertiesBuf,
     },
     /// A SUBSCRIBE or UNSUBSCRIBE will not be answered: its connection was lost, or it could not be sent. A lost
     /// subscription is asked for again with the next connection.
@@ -68,14 +82,59 @@ pub enum Event {
 pub enum Outcome {
     /// QoS 0: it was given to the network.
     Sent,
-    /// QoS 1 and 2: the server has answered, with this reason; from 0x80 on it refused.
-    Answered(ReasonCode),
+    /// QoS 1 and 2: the server has answered.
+    Answered(Receipt),
     /// The server has lost the session, and with it whether it ever got the message, which is given back.
     SessionLost(Arc<Message>),
+    /// The server has lost the session, and the message was not to outlive it; it is given back.
+    Dropped(Arc<Message>),
     /// It is larger than the server takes; it is given back. [MQTT-3.2.2-15]
     TooLarge(Arc<Message>),
     /// It is no message: no topic name, or properties that a PUBLISH does not have. It is given back.
     Invalid(Arc<Message>),
+}
+
+/// What a server says about a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// From 0x80 on the server refused the message.
+    pub reason: ReasonCode,
+    /// What its PUBACK or PUBREC says beside (5.0): a reason string, say.
+    pub properties: PropertiesBuf,
+    /// A session was lost while the message was under way, and it was sent again as new: it may have arrived twice.
+    pub resent: bool,
+}
+
+/// What a server says about a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Why.
+    pub reason: ReasonCode,
+    /// What the packet says beside (5.0): a reason string, another server to use.
+    pub properties: PropertiesBuf,
+}
+
+/// The reason's name, and the server's own words if there are any.
+impl fmt::Display for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        explain(f, self.reason, &self.properties)
+    }
+}
+
+/// The reason's name, and the server's own words if there are any.
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        explain(f, self.reason, &self.properties)
+    }
+}
+
+fn explain(f: &mut fmt::Formatter<'_>, reason: ReasonCode, properties: &PropertiesBuf) -> fmt::Result {
+    f.write_str(reason.name())?;
+    match properties.as_properties().reason_string() {
+        // Quoted, so that what a server says cannot pass for a line of ours.
+        Some(words) => write!(f, " ({words:?})"),
+        None => Ok(()),
+    }
 }
 
 /// Why a connection must end.

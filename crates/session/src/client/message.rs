@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use mqway_codec::{PacketId, PropertiesBuf, QoS};
+use mqway_codec::{PacketId, PropertiesBuf, Property, QoS};
 
 /// A message to publish.
 #[derive(Clone, PartialEq, Eq)]
@@ -67,6 +67,20 @@ pub struct Incoming {
     pub properties: PropertiesBuf,
     /// To acknowledge it by, if that is not done already.
     pub token: Option<AckToken>,
+}
+
+impl Incoming {
+    /// The message that answers this request (5.0 §4.10): to its Response Topic, with its Correlation Data and at its
+    /// QoS. `None` if it is no request.
+    pub fn response(&self, payload: impl Into<Vec<u8>>) -> Option<Message> {
+        let asked = self.properties.as_properties();
+        let mut response = Message { qos: self.qos, ..Message::new(asked.response_topic()?, payload) };
+        if let Some(correlation) = asked.correlation_data() {
+            // It stood in a packet already, and so fits into one.
+            response.properties.push(Property::CorrelationData(correlation)).ok()?;
+        }
+        Some(response)
+    }
 }
 
 /// The right to acknowledge one message, once.

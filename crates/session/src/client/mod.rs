@@ -5,11 +5,13 @@
 //! end. What is to be written gathers in [`Client::output`], what the program should know in [`Client::next_event`].
 
 mod answer;
+mod authentication;
 mod event;
 mod message;
 mod output;
 mod request;
 mod send;
+mod skip;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -21,7 +23,9 @@ use mqway_codec::{
     Connect, Decoder, Disconnect, Packet, PacketId, Properties, PropertiesBuf, QoS, ReasonCode, Version,
 };
 
-pub use event::{Event, Fault, Outcome};
+use authentication::Authentication;
+pub use authentication::NoAuthentication;
+pub use event::{Event, Fault, Notice, Outcome, Receipt};
 pub use message::{AckToken, Incoming, Message};
 pub use output::Output;
 pub use request::{Request, Subscription};
@@ -41,6 +45,8 @@ pub enum SessionLost {
     Resend,
     /// Those that were sent fail, with [`Outcome::SessionLost`]; those that were not are sent.
     Fail,
+    /// None outlives the session for which it was accepted, sent or not; each ends with [`Outcome::Dropped`].
+    Drop,
 }
 
 /// What holds for every connection of a client.
@@ -90,8 +96,7 @@ impl Options {
 #[derive(Debug)]
 pub struct Client {
     options: Options,
-    /// Between PUBREC and PUBCOMP the ticket is kept, and what PUBREC said.
-    outbound: Outbound<Publication, (Ticket, ReasonCode)>,
+    outbound: Outbound<Publication, Released>,
     inbound: Inbound,
     /// Messages of QoS 0 that wait for a connection.
     unsent: VecDeque<Publication>,
@@ -104,6 +109,8 @@ pub struct Client {
     /// Requests that wait for their answer.
     asked: BTreeMap<PacketId, (Option<Ticket>, Request)>,
     live: Option<Live>,
+    /// The server has, or had, a session of ours.
+    known: bool,
     /// Counts connections, so that acknowledgements of an earlier one are known as such.
     epoch: u32,
     events: VecDeque<Event>,
@@ -115,12 +122,25 @@ pub struct Client {
 struct Publication {
     ticket: Ticket,
     message: Arc<Message>,
+    /// It was under way when a session was lost, and is sent again as new.
+    resent: bool,
+}
+
+/// What is kept of a message between PUBREC and PUBCOMP.
+#[derive(Clone, Debug)]
+struct Released {
+    ticket: Ticket,
+    /// What PUBREC said.
+    receipt: Receipt,
 }
 
 /// What dies with the network connection.
 #[derive(Debug)]
 struct Live {
     decoder: Decoder,
+    /// Bytes still to come of a packet that is skipped.
+    skip: usize,
+    authentication: Authentication,
     pinger: Pinger,
     aliases_in: AliasesIn,
     aliases_out: AliasesOut,
@@ -146,6 +166,7 @@ impl Client {
             waiting: VecDeque::new(),
             asked: BTreeMap::new(),
             live: None,
+            known: false,
             epoch: 0,
             events: VecDeque::new(),
             output: Output::default(),
@@ -164,6 +185,8 @@ impl Client {
         self.epoch = self.epoch.wrapping_add(1);
         self.live = Some(Live {
             decoder: Decoder::with_version(self.options.version, self.options.maximum_packet),
+            skip: 0,
+            authentication: Authentication::begin(connect),
             pinger: Pinger::new(connect.keep_alive, self.options.ping_time, now),
             aliases_in: AliasesIn::new(self.topic_alias_maximum()),
             aliases_out: AliasesOut::new(0),
@@ -189,6 +212,9 @@ impl Client {
             live.pinger.received();
         }
         while let Some(live) = &mut self.live {
+            let skipped = live.skip.min(bytes.len() - used);
+            live.skip -= skipped;
+            used += skipped;
             let decoded = live.decoder.next(&bytes[used..]);
             let (packet, len) = match decoded {
                 Ok(Some(found)) => found,
@@ -198,8 +224,14 @@ impl Client {
                     if self.refused_in_3_1_1(&bytes[used..]) {
                         return Ok(bytes.len());
                     }
-                    self.say_goodbye(error.reason_code());
-                    return Err(Fault::Decode(error));
+                    match self.too_large(now, &bytes[used..], error) {
+                        Ok(true) => continue,
+                        Ok(false) => break,
+                        Err(fault) => {
+                            self.say_goodbye(fault.reason());
+                            return Err(fault);
+                        }
+                    }
                 }
             };
             used += len;
@@ -227,7 +259,7 @@ impl Client {
         ticket: Ticket,
         message: impl Into<Arc<Message>>,
     ) -> Result<(), NotAccepted> {
-        let publication = Publication { ticket, message: message.into() };
+        let publication = Publication { ticket, message: message.into(), resent: false };
         if let Some(live) = &self.live
             && live.accepted
             && publication.message.qos > live.maximum_qos

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use mqway_codec::{
-    Packet, PacketId, Property, ReasonCode, Subscribe, SubscribeOptions, SubscriptionId, SubscriptionsBuf,
-    TopicFilter, TopicFiltersBuf, Unsubscribe,
+    Packet, PacketId, PropertiesBuf, Property, QoS, ReasonCode, Subscribe, SubscribeOptions, SubscriptionId,
+    SubscriptionsBuf, TopicFilter, TopicFiltersBuf, Unsubscribe,
 };
 
 use super::{Client, Event, Fault, Ticket};
@@ -20,6 +20,14 @@ pub struct Subscription {
     pub options: SubscribeOptions,
     /// The number that 5.0 puts into each message for it. All subscriptions of one request have the first one's.
     pub identifier: Option<SubscriptionId>,
+}
+
+impl Subscription {
+    /// To receive what matches `filter`, at this QoS at the most; nothing else special.
+    pub fn new(filter: impl Into<Box<str>>, qos: QoS) -> Subscription {
+        let options = SubscribeOptions::new(qos);
+        Subscription { filter: filter.into(), options, identifier: None }
+    }
 }
 
 /// What was asked for.
@@ -61,6 +69,7 @@ impl Client {
         &mut self,
         id: PacketId,
         codes: Vec<ReasonCode>,
+        properties: PropertiesBuf,
         packet: &Packet<'_>,
     ) -> Result<(), Fault> {
         let unknown = Fault::UnknownId(packet.packet_type());
@@ -74,7 +83,7 @@ impl Client {
                 }
             }
         }
-        self.events.extend(ticket.map(|ticket| Event::Answered { ticket, codes }));
+        self.events.extend(ticket.map(|ticket| Event::Answered { ticket, codes, properties }));
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use core::time::Duration;
 use mqway_codec::{PacketId, PacketType, QoS, ReasonCode, Version};
 
 use super::{Fault, Granted, NEVER, Sender, Terms, Will, acknowledge};
-use crate::{Full, Inbound, Outbound, Outgoing};
+use crate::{Drained, Full, Inbound, Outbound, Outgoing};
 
 /// What outlives a client's connections: messages under way in both directions, and how it ends. `M` is a message on
 /// its way to the client. Subscriptions are kept where they are looked up.
@@ -182,7 +182,11 @@ impl<M> Session<M> {
 
     /// The session is over: every message that the client may not have, in order; with `true` if it was sent.
     pub fn drain(&mut self) -> impl Iterator<Item = (QoS, bool, M)> + '_ {
-        self.outbound.drain()
+        self.outbound.drain().filter_map(|left| match left {
+            Drained::Message { qos, sent, message } => Some((qos, sent, message)),
+            // With PUBREC the client took it over (5.0 §4.3.3).
+            Drained::Released(()) => None,
+        })
     }
 
     pub(super) fn forget_will(&mut self) {
