@@ -23,6 +23,9 @@ use crate::{ConnectionEvent, Options, Provider};
 /// Bytes that may wait for the socket before no more is accepted to be sent.
 const MOST_QUEUED: usize = 1024 * 1024;
 
+/// Wishes that are granted before the network is looked at again.
+const MOST_AT_ONCE: usize = 256;
+
 /// What handles ask of the task, as long as there is room.
 pub(crate) enum Command {
     Publish {
@@ -216,6 +219,16 @@ impl Task {
         }
     }
 
+    /// Does what else the program has asked for by now, so that it leaves in one write.
+    fn grant_more(&mut self) {
+        for _ in 0..MOST_AT_ONCE {
+            match self.ears.heard(self.session.pending()) {
+                Some(wish) => self.grant(wish),
+                None => break,
+            }
+        }
+    }
+
     fn begin(&mut self, reach: &Reach) -> Result<(), ConnectError> {
         let options = &self.options;
         let mut properties = options.properties.clone();
@@ -263,6 +276,7 @@ impl Task {
             }
             settled?;
             send_output(&mut self.session, wire)?;
+            wire.flush()?;
             if self.may_leave() {
                 return Ok(());
             }
@@ -278,7 +292,10 @@ impl Task {
                     wire.received().drain(..used);
                 }
                 () = make_room(full.as_ref()), if full.is_some() => {}
-                wish = self.ears.listen(self.session.pending()), if hears => self.grant(wish),
+                wish = self.ears.listen(self.session.pending()), if hears => {
+                    self.grant(wish);
+                    self.grant_more();
+                }
                 () = sleep_until(wake.unwrap_or_else(far_away)) => {
                     if accept_by.is_some_and(|by| Instant::now() >= by) {
                         return Err(ConnectError::TimedOut);
@@ -449,6 +466,17 @@ impl Ears {
             // Nobody is there, and there is no room yet for what they had asked for.
             else => std::future::pending().await,
         }
+    }
+
+    /// The next wish, if there is one already.
+    fn heard(&mut self, pending: usize) -> Option<Wish> {
+        if let Ok(control) = self.control.try_recv() {
+            return Some(Wish::Control(control));
+        }
+        if pending >= self.queue {
+            return None;
+        }
+        self.commands.try_recv().ok().map(Wish::Command)
     }
 }
 

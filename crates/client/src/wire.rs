@@ -102,6 +102,11 @@ impl Wire {
         Ok(())
     }
 
+    /// Writes what the socket takes at once.
+    pub fn flush(&mut self) -> Result<(), ConnectError> {
+        self.write().map_err(ConnectError::Network)
+    }
+
     /// Application bytes that have come. The caller drains what it has used.
     pub fn received(&mut self) -> &mut Vec<u8> {
         &mut self.received

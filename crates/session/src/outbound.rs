@@ -25,6 +25,8 @@ pub struct Outbound<M, K = ()> {
     scattered: usize,
     /// Entries of the window before this one have been sent on the present connection.
     sent: usize,
+    /// Entries of the window that are messages, or PUBRELs that wait for their answer.
+    in_flight: usize,
     /// Messages that may be sent before the next acknowledgement. [MQTT-4.9.0-1]
     quota: u16,
     /// What the quota is when nothing is in flight.
@@ -113,6 +115,7 @@ impl<M, K> Outbound<M, K> {
             last_id: 0,
             scattered: 0,
             sent: 0,
+            in_flight: 0,
             quota: 0,
             receive_maximum: 0,
         }
@@ -187,6 +190,7 @@ impl<M, K> Outbound<M, K> {
             let (qos, message) = self.queue.pop_front()?;
             self.last_id = id.value();
             self.window.push_back(Entry { id, state: State::Published { qos, message, dup: false } });
+            self.in_flight += 1;
         }
         let entry = self.window.get_mut(self.sent)?;
         let State::Published { qos, message, dup } = &mut entry.state else {
@@ -245,11 +249,11 @@ impl<M, K> Outbound<M, K> {
         let State::Released { counted, kept } = core::mem::replace(state, State::Free) else {
             return Err(UnknownId);
         };
+        self.in_flight -= 1;
         if counted {
-            self.complete();
-        } else {
-            self.forget_free();
+            self.return_quota();
         }
+        self.forget_free();
         Ok(kept)
     }
 
@@ -277,9 +281,7 @@ impl<M, K> Outbound<M, K> {
 
     /// Messages that have been sent and not acknowledged, and PUBRELs that have not been answered.
     pub fn in_flight(&self) -> usize {
-        let busy =
-            |entry: &&Entry<M, K>| matches!(entry.state, State::Published { .. } | State::Released { .. });
-        self.window.iter().filter(busy).count()
+        self.in_flight
     }
 
     /// Messages that wait to be sent for the first time.
@@ -296,6 +298,7 @@ impl<M, K> Outbound<M, K> {
     pub fn drain(&mut self) -> impl Iterator<Item = Drained<M, K>> + '_ {
         self.sent = 0;
         self.scattered = 0;
+        self.in_flight = 0;
         let in_flight = self.window.drain(..).filter_map(|entry| match entry.state {
             State::Published { qos, message, dup } => Some(Drained::Message { qos, sent: dup, message }),
             State::Released { kept, .. } => Some(Drained::Released(kept)),
@@ -319,6 +322,7 @@ impl<M, K> Outbound<M, K> {
 
     fn restore_state(&mut self, id: PacketId, state: State<M, K>) {
         self.window.push_back(Entry { id, state });
+        self.in_flight += 1;
         self.last_id = id.value();
         self.scattered = self.window.len();
     }
@@ -386,10 +390,15 @@ impl<M, K> Outbound<M, K> {
         self.scattered = self.window.len();
     }
 
-    /// An exchange is complete: the receiver has room for one more. [MQTT-4.9.0-2]
+    /// A message is done with: the receiver has room for one more. [MQTT-4.9.0-2]
     fn complete(&mut self) {
-        self.quota = self.quota.saturating_add(1).min(self.receive_maximum);
+        self.in_flight -= 1;
+        self.return_quota();
         self.forget_free();
+    }
+
+    fn return_quota(&mut self) {
+        self.quota = self.quota.saturating_add(1).min(self.receive_maximum);
     }
 
     fn forget_free(&mut self) {
