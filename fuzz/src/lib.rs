@@ -3,6 +3,9 @@
 #[path = "../../crates/codec/tests/checks/mod.rs"]
 pub mod codec;
 
+#[path = "../../crates/routing/tests/checks/mod.rs"]
+pub mod routing;
+
 #[path = "../../crates/transport/tests/checks/mod.rs"]
 pub mod transport;
 

@@ -11,6 +11,7 @@ use std::{env, fs};
 const ARROWS: &[(&str, &[&str])] = &[
     ("codec", &[]),
     ("session", &["codec"]),
+    ("routing", &["codec"]),
     ("transport", &["codec"]),
     ("client", &["codec", "session", "transport"]),
     ("engine", &["transport"]),
@@ -19,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that know no socket, clock, thread, file or runtime: they are given bytes and the time.
-const PURE: &[&str] = &["codec", "session", "transport"];
+const PURE: &[&str] = &["codec", "session", "routing", "transport"];
 
 /// What a pure crate does not name.
 const IMPURE: &[&str] = &[

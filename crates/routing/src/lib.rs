@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod cache;
+mod retained;
+mod route;
+mod subscriptions;
+
+pub use cache::{CacheCounters, Hint, RouteCache};
+pub use retained::{RetainedCursor, RetainedIndex, Scan};
+pub use route::{Route, Share, ShareId, Target};
+pub use subscriptions::{Listed, ListingCursor, Stamp, SubscriptionIndex};

@@ -1,0 +1,490 @@
+//! A part of the index: a tree of levels behind stems, in one array of nodes and one hash table.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+
+use hashbrown::HashTable;
+
+use super::ends::{Ends, Reach, Roster};
+use super::path::{Path, Stem};
+use crate::route::{Route, ShareId, Target};
+
+/// No node.
+const NONE: u32 = Stem::Whole as u32 - 1;
+/// What stands as the parent of a node that is not in use.
+const UNUSED: u32 = NONE - 1;
+/// Below so many nodes it is not worth while to pack them.
+const FEW: usize = 64;
+
+/// Subscriptions whose stems fell to this part.
+#[derive(Debug)]
+pub(super) struct Shard<S, O> {
+    /// Nodes refer to each other by their place here.
+    nodes: Vec<Node<S, O>>,
+    /// The first node that is not in use; each has the next in `plus`.
+    unused: u32,
+    used: usize,
+    /// Stems, and children by their level.
+    edges: HashTable<Edge>,
+    groups: HashMap<ShareId, Group<S, O>>,
+    /// Groups by node, reach and share name, with the hash of these.
+    group_names: HashTable<(u32, ShareId)>,
+    next_group: u64,
+    /// Goes up each time that nodes change their places.
+    layout: u32,
+}
+
+/// A level of filters behind their stem, or the stem itself.
+#[derive(Debug)]
+struct Node<S, O> {
+    /// The node of the level before; a [`Stem`] where there is none.
+    parent: u32,
+    /// The child for `+`.
+    plus: u32,
+    /// How many children there are besides that for `+`.
+    children: u32,
+    /// The text of this level, or of the stem; empty for `+`.
+    label: Box<str>,
+    ends: Ends<S, O>,
+}
+
+/// From a node to a child of it. The hash is of the parent and the label.
+#[derive(Clone, Copy, Debug)]
+struct Edge {
+    hash: u32,
+    child: u32,
+}
+
+/// The members of one shared subscription: share name and filter.
+#[derive(Debug)]
+struct Group<S, O> {
+    name: Box<str>,
+    node: u32,
+    reach: Reach,
+    members: Roster<S, O>,
+}
+
+/// What a change did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Change<O> {
+    /// The options of the subscription that was there before.
+    pub before: Option<O>,
+    /// Whether there is a shared subscription now that was not there before, or the other way round.
+    pub share: bool,
+}
+
+impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
+    /// Shares get every `number of shards`-th id, so that an id tells its shard.
+    pub fn new(number: u64) -> Self {
+        Self {
+            nodes: Vec::new(),
+            unused: NONE,
+            used: 0,
+            edges: HashTable::new(),
+            groups: HashMap::new(),
+            group_names: HashTable::new(),
+            next_group: number,
+            layout: 0,
+        }
+    }
+
+    /// `stem` is the hash of the path's stem, by [`edge_hash`].
+    pub fn insert(
+        &mut self,
+        (path, stem): (Path<'_>, u64),
+        share: Option<(&str, u64)>,
+        target: Target<S, O>,
+        hasher: &RandomState,
+    ) -> Change<O> {
+        let (node, reach) = self.make(path, stem, hasher);
+        let Some((name, shards)) = share else {
+            return Change { before: self.node_mut(node).ends.insert(reach, target), share: false };
+        };
+        if let Some(id) = self.group(node, reach, name, hasher) {
+            let before = self.groups.get_mut(&id).and_then(|group| group.members.insert(target));
+            return Change { before, share: false };
+        }
+        let id = ShareId(self.next_group);
+        self.next_group += shards;
+        let mut members = Roster::new();
+        members.insert(target);
+        self.groups.insert(id, Group { name: name.into(), node, reach, members });
+        let hash = group_hash(node, reach, name, hasher);
+        self.group_names.insert_unique(spread(hash), (hash, id), |(hash, _)| spread(*hash));
+        self.node_mut(node).ends.insert_share(reach, id);
+        Change { before: None, share: true }
+    }
+
+    pub fn remove(
+        &mut self,
+        (path, stem): (Path<'_>, u64),
+        share: Option<&str>,
+        subscriber: S,
+        hasher: &RandomState,
+    ) -> Change<O> {
+        let nothing = Change { before: None, share: false };
+        let Some((node, reach)) = self.seek(path, stem, hasher) else { return nothing };
+        let change = match share {
+            None => Change { before: self.node_mut(node).ends.remove(reach, subscriber), share: false },
+            Some(name) => {
+                let Some(id) = self.group(node, reach, name, hasher) else { return nothing };
+                self.leave(id, subscriber, hasher)
+            }
+        };
+        if change.before.is_some() {
+            self.prune(node, hasher);
+        }
+        change
+    }
+
+    /// The options of one subscription.
+    pub fn options(
+        &self,
+        (path, stem): (Path<'_>, u64),
+        share: Option<&str>,
+        subscriber: S,
+        hasher: &RandomState,
+    ) -> Option<O> {
+        let (node, reach) = self.seek(path, stem, hasher)?;
+        match share {
+            None => self.node(node).ends.option_of(reach, subscriber),
+            Some(name) => {
+                self.groups.get(&self.group(node, reach, name, hasher)?)?.members.option_of(subscriber)
+            }
+        }
+    }
+
+    /// The members of a shared subscription.
+    pub fn members(&self, id: ShareId) -> Option<&[Target<S, O>]> {
+        Some(self.groups.get(&id)?.members.targets())
+    }
+
+    /// Adds to `route` what matches a topic that has been cut at this stem. `frontier` is scratch.
+    pub fn collect(
+        &self,
+        (path, stem): (Path<'_>, u64),
+        hasher: &RandomState,
+        frontier: &mut Vec<u32>,
+        route: &mut Route<S, O>,
+    ) {
+        let Some(node) = self.child(path.stem as u32, stem, path.text) else { return };
+        frontier.clear();
+        frontier.push(node);
+        let mut from = 0;
+        for level in path.rest.into_iter().flat_map(|rest| rest.split('/')) {
+            let to = frontier.len();
+            if from == to {
+                return;
+            }
+            let mut hash = None; // Of this level, once a node asks for it.
+            for at in from..to {
+                let parent = frontier[at];
+                let node = self.node(parent);
+                self.take(&node.ends, Reach::Below, route);
+                if node.plus != NONE {
+                    frontier.push(node.plus);
+                }
+                if node.children > 0 {
+                    let hash = *hash.get_or_insert_with(|| hasher.hash_one(level));
+                    frontier.extend(self.child(parent, edge_hash(parent, hash), level));
+                }
+            }
+            from = to;
+        }
+        for node in &frontier[from..] {
+            let ends = &self.node(*node).ends;
+            self.take(ends, Reach::Here, route);
+            self.take(ends, Reach::Below, route); // `sport/#` includes `sport`: 5.0 §4.7.1.2.
+        }
+    }
+
+    /// Hands to `visit` the filter, share name and subscriptions of the nodes from place `from` on, until there have
+    /// been `most` subscriptions. The place to go on at; `None` at the end.
+    pub fn list(
+        &self,
+        from: usize,
+        most: &mut usize,
+        text: &mut String,
+        visit: &mut impl FnMut(&str, Option<&str>, &[Target<S, O>]),
+    ) -> Option<usize> {
+        for (place, node) in self.nodes.iter().enumerate().skip(from) {
+            if *most == 0 {
+                return Some(place);
+            }
+            if node.parent == UNUSED || node.ends.is_none() {
+                continue;
+            }
+            let mut hand_on = |share, reach, targets: &[Target<S, O>]| {
+                if !targets.is_empty() {
+                    self.filter(place as u32, reach, text);
+                    visit(text, share, targets);
+                    *most = most.saturating_sub(targets.len());
+                }
+            };
+            hand_on(None, Reach::Here, node.ends.targets(Reach::Here));
+            hand_on(None, Reach::Below, node.ends.targets(Reach::Below));
+            for (id, reach) in node.ends.shares() {
+                if let Some(group) = self.groups.get(id) {
+                    hand_on(Some(&group.name), *reach, group.members.targets());
+                }
+            }
+        }
+        None
+    }
+
+    /// Bytes that its tables take, without what they point to.
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.nodes.capacity() * size_of::<Node<S, O>>()
+            + self.edges.allocation_size()
+            + self.group_names.allocation_size()
+            + self.groups.capacity() * size_of::<(ShareId, Group<S, O>)>()
+    }
+
+    /// Changes each time that places become those of other nodes.
+    pub fn layout(&self) -> u32 {
+        self.layout
+    }
+
+    fn take(&self, ends: &Ends<S, O>, reach: Reach, route: &mut Route<S, O>) {
+        let targets = ends.targets(reach);
+        if !targets.is_empty() {
+            route.push_direct(targets);
+        }
+        for (id, at) in ends.shares() {
+            if *at == reach
+                && let Some(group) = self.groups.get(id)
+            {
+                route.push_share(*id, group.members.targets());
+            }
+        }
+    }
+
+    /// The node where a filter ends.
+    fn seek(&self, path: Path<'_>, stem: u64, hasher: &RandomState) -> Option<(u32, Reach)> {
+        let mut node = self.child(path.stem as u32, stem, path.text)?;
+        for level in path.rest.into_iter().flat_map(|rest| rest.split('/')) {
+            node = match level {
+                "#" => return Some((node, Reach::Below)),
+                "+" => Some(self.node(node).plus).filter(|plus| *plus != NONE)?,
+                _ => self.child(node, edge_hash(node, hasher.hash_one(level)), level)?,
+            };
+        }
+        Some((node, Reach::Here))
+    }
+
+    /// The node where a filter ends, made if it is missing.
+    fn make(&mut self, path: Path<'_>, stem: u64, hasher: &RandomState) -> (u32, Reach) {
+        let mut node = self.make_child(path.stem as u32, stem, path.text);
+        for level in path.rest.into_iter().flat_map(|rest| rest.split('/')) {
+            node = match level {
+                "#" => return (node, Reach::Below),
+                "+" => self.make_plus(node),
+                _ => self.make_child(node, edge_hash(node, hasher.hash_one(level)), level),
+            };
+        }
+        (node, Reach::Here)
+    }
+
+    fn make_plus(&mut self, parent: u32) -> u32 {
+        if self.node(parent).plus == NONE {
+            let child = self.add(parent, "");
+            self.node_mut(parent).plus = child;
+        }
+        self.node(parent).plus
+    }
+
+    fn make_child(&mut self, parent: u32, hash: u64, label: &str) -> u32 {
+        if let Some(child) = self.child(parent, hash, label) {
+            return child;
+        }
+        let child = self.add(parent, label);
+        let hash = hash as u32;
+        self.edges.insert_unique(spread(hash), Edge { hash, child }, |edge| spread(edge.hash));
+        if let Some(parent) = self.nodes.get_mut(parent as usize) {
+            parent.children += 1;
+        }
+        child
+    }
+
+    fn child(&self, parent: u32, hash: u64, label: &str) -> Option<u32> {
+        let hash = hash as u32;
+        let is_it = |edge: &Edge| {
+            edge.hash == hash && {
+                let node = self.node(edge.child);
+                node.parent == parent && *node.label == *label
+            }
+        };
+        self.edges.find(spread(hash), is_it).map(|edge| edge.child)
+    }
+
+    fn group(&self, node: u32, reach: Reach, name: &str, hasher: &RandomState) -> Option<ShareId> {
+        let is_it = |(_, id): &(u32, ShareId)| {
+            self.groups
+                .get(id)
+                .is_some_and(|group| group.node == node && group.reach == reach && *group.name == *name)
+        };
+        let hash = group_hash(node, reach, name, hasher);
+        self.group_names.find(spread(hash), is_it).map(|(_, id)| *id)
+    }
+
+    /// Takes a member out of its group, and ends the group with its last.
+    fn leave(&mut self, id: ShareId, subscriber: S, hasher: &RandomState) -> Change<O> {
+        let Some(group) = self.groups.get_mut(&id) else { return Change { before: None, share: false } };
+        let before = group.members.remove(subscriber);
+        if !group.members.targets().is_empty() {
+            return Change { before, share: false };
+        }
+        let (node, hash) = (group.node, group_hash(group.node, group.reach, &group.name, hasher));
+        if let Ok(entry) = self.group_names.find_entry(spread(hash), |(_, present)| *present == id) {
+            entry.remove();
+        }
+        self.groups.remove(&id);
+        self.node_mut(node).ends.remove_share(id);
+        let len = self.groups.len();
+        if len < self.groups.capacity() / 4 {
+            self.groups.shrink_to(len * 2);
+            self.group_names.shrink_to(len * 2, |(hash, _)| spread(*hash));
+        }
+        Change { before, share: true }
+    }
+
+    fn add(&mut self, parent: u32, label: &str) -> u32 {
+        let node = Node { parent, plus: NONE, children: 0, label: label.into(), ends: Ends::None };
+        self.used += 1;
+        if self.unused != NONE {
+            let place = self.unused;
+            self.unused = self.node(place).plus;
+            *self.node_mut(place) = node;
+            return place;
+        }
+        let place = self.nodes.len() as u32;
+        // So many nodes would take 240 GB.
+        assert!(place < UNUSED, "a shard of the index has no more than 4 thousand million nodes");
+        self.nodes.push(node);
+        place
+    }
+
+    /// Takes out a node that nothing needs, and what is above it and needed no more.
+    fn prune(&mut self, mut place: u32, hasher: &RandomState) {
+        while let Some(node) = self.nodes.get(place as usize) {
+            if !node.ends.is_none() || node.plus != NONE || node.children > 0 {
+                break;
+            }
+            let parent = node.parent;
+            if self.is_plus(place) {
+                self.node_mut(parent).plus = NONE;
+            } else {
+                let hash = edge_hash(parent, hasher.hash_one(&*node.label)) as u32;
+                if let Ok(edge) = self.edges.find_entry(spread(hash), |edge| edge.child == place) {
+                    edge.remove();
+                }
+                if let Some(parent) = self.nodes.get_mut(parent as usize) {
+                    parent.children -= 1;
+                }
+            }
+            let unused = Node {
+                parent: UNUSED,
+                plus: self.unused,
+                children: 0,
+                label: Box::default(),
+                ends: Ends::None,
+            };
+            *self.node_mut(place) = unused;
+            self.unused = place;
+            self.used -= 1;
+            place = parent;
+        }
+        if self.nodes.len() > FEW && self.used < self.nodes.len() / 4 || self.used == 0 {
+            self.pack(hasher);
+        }
+    }
+
+    /// Moves the nodes together and gives back the memory of those that are not in use. Each removal that led here
+    /// has paid for a constant part of it.
+    fn pack(&mut self, hasher: &RandomState) {
+        let mut moved = vec![NONE; self.nodes.len()];
+        let mut nodes = Vec::with_capacity(self.used);
+        for (place, node) in std::mem::take(&mut self.nodes).into_iter().enumerate() {
+            if node.parent != UNUSED {
+                moved[place] = nodes.len() as u32;
+                nodes.push(node);
+            }
+        }
+        let to = |place: u32| moved.get(place as usize).copied().unwrap_or(place); // Stems and NONE stay.
+        for node in &mut nodes {
+            node.parent = to(node.parent);
+            node.plus = to(node.plus);
+        }
+        self.nodes = nodes;
+        self.unused = NONE;
+        self.layout = self.layout.wrapping_add(1);
+        self.edges = HashTable::with_capacity(self.used);
+        for (child, node) in (0..).zip(&self.nodes) {
+            if !self.is_plus(child) {
+                let hash = edge_hash(node.parent, hasher.hash_one(&*node.label)) as u32;
+                self.edges.insert_unique(spread(hash), Edge { hash, child }, |edge| spread(edge.hash));
+            }
+        }
+        self.groups.shrink_to_fit();
+        self.group_names = HashTable::with_capacity(self.groups.len());
+        for (id, group) in &mut self.groups {
+            group.node = to(group.node);
+            let hash = group_hash(group.node, group.reach, &group.name, hasher);
+            self.group_names.insert_unique(spread(hash), (hash, *id), |(hash, _)| spread(*hash));
+        }
+    }
+
+    fn is_plus(&self, place: u32) -> bool {
+        self.nodes.get(self.node(place).parent as usize).is_some_and(|parent| parent.plus == place)
+    }
+
+    /// Writes the filter that ends at a node.
+    fn filter(&self, place: u32, reach: Reach, text: &mut String) {
+        let mut levels = vec![];
+        let mut at = place;
+        while let Some(node) = self.nodes.get(at as usize) {
+            let is_nothing = node.parent == Stem::Nothing as u32;
+            if !is_nothing {
+                levels.push(if self.is_plus(at) { "+" } else { &*node.label });
+            }
+            at = node.parent;
+        }
+        text.clear();
+        levels.reverse();
+        if reach == Reach::Below {
+            levels.push("#");
+        }
+        for (index, level) in levels.iter().enumerate() {
+            if index > 0 {
+                text.push('/');
+            }
+            text.push_str(level);
+        }
+    }
+
+    /// Places come from this shard alone, and are forgotten with the node.
+    fn node(&self, place: u32) -> &Node<S, O> {
+        &self.nodes[place as usize]
+    }
+
+    fn node_mut(&mut self, place: u32) -> &mut Node<S, O> {
+        &mut self.nodes[place as usize]
+    }
+}
+
+/// The hash of a node's parent, or stem, and the hash of its label, which nobody outside can foresee.
+pub(super) fn edge_hash(parent: u32, label: u64) -> u64 {
+    let mixed =
+        (label ^ u64::from(parent).wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    mixed ^ mixed >> 32
+}
+
+fn group_hash(node: u32, reach: Reach, name: &str, hasher: &RandomState) -> u32 {
+    edge_hash(node, hasher.hash_one((reach, name))) as u32
+}
+
+/// Half a hash is kept; a hash table looks at the highest bits and the lowest.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
