@@ -3,12 +3,16 @@
 use core::time::Duration;
 
 /// The client's side: says something at least once in the interval, and notices when nothing comes back.
+///
+/// PINGREQ is due when nothing was sent for an interval, and also when nothing came: a client that publishes all the
+/// time would else not notice before TCP does, many minutes later, that nobody is there.
 #[derive(Clone, Debug)]
 pub struct Pinger {
     interval: Option<Duration>,
     /// How long an answer to PINGREQ may take.
     patience: Duration,
     last_sent: Duration,
+    last_received: Duration,
     /// When PINGREQ was sent that nothing has answered.
     asked: Option<Duration>,
 }
@@ -28,7 +32,7 @@ impl Pinger {
     /// For a connection that begins `now`. An interval of 0 seconds turns keep alive off.
     pub fn new(seconds: u16, patience: Duration, now: Duration) -> Pinger {
         let interval = (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)));
-        Pinger { interval, patience, last_sent: now, asked: None }
+        Pinger { interval, patience, last_sent: now, last_received: now, asked: None }
     }
 
     /// The server has set another interval, or confirmed ours.
@@ -40,8 +44,8 @@ impl Pinger {
     pub fn due(&self) -> Option<Duration> {
         let interval = self.interval?;
         Some(match self.asked {
-            Some(asked) => asked + self.patience,
-            None => self.last_sent + interval,
+            Some(asked) => asked.saturating_add(self.patience),
+            None => self.last_sent.min(self.last_received) + interval,
         })
     }
 
@@ -51,7 +55,8 @@ impl Pinger {
     }
 
     /// Something came. Any byte shows that the server lives, not only PINGRESP: a large message may hold that up.
-    pub fn received(&mut self) {
+    pub fn received(&mut self, now: Duration) {
+        self.last_received = now;
         self.asked = None;
     }
 
@@ -108,13 +113,25 @@ mod tests {
         let mut pinger = Pinger::new(10, 5 * SECOND, SECOND);
         assert_eq!(pinger.poll(2 * SECOND), Beat::Wait(Some(11 * SECOND)));
         pinger.sent(5 * SECOND);
+        pinger.received(6 * SECOND);
         assert_eq!(pinger.poll(11 * SECOND), Beat::Wait(Some(15 * SECOND)));
         assert_eq!(pinger.poll(15 * SECOND), Beat::Ping);
         assert_eq!(pinger.poll(16 * SECOND), Beat::Wait(Some(20 * SECOND)));
-        pinger.received();
+        pinger.received(16 * SECOND);
         assert_eq!(pinger.poll(20 * SECOND), Beat::Wait(Some(25 * SECOND)));
         assert_eq!(pinger.poll(25 * SECOND), Beat::Ping);
         assert_eq!(pinger.poll(30 * SECOND), Beat::Dead);
+    }
+
+    #[test]
+    fn a_client_that_talks_all_the_time_notices_a_silent_server_too() {
+        let mut pinger = Pinger::new(10, 5 * SECOND, SECOND);
+        for second in 2..11 {
+            pinger.sent(second * SECOND);
+        }
+        assert_eq!(pinger.poll(11 * SECOND), Beat::Ping);
+        pinger.sent(15 * SECOND);
+        assert_eq!(pinger.poll(16 * SECOND), Beat::Dead);
     }
 
     #[test]

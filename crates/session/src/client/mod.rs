@@ -209,7 +209,7 @@ impl Client {
         if let Some(live) = &mut self.live
             && !bytes.is_empty()
         {
-            live.pinger.received();
+            live.pinger.received(now);
         }
         while let Some(live) = &mut self.live {
             let skipped = live.skip.min(bytes.len() - used);
@@ -337,6 +337,13 @@ impl Client {
                 Ok(())
             }
             Beat::Dead => Err(Fault::NoAnswer),
+        }
+    }
+
+    /// The caller has left the network unread: that nothing came says nothing about the server.
+    pub fn unread(&mut self, now: Duration) {
+        if let Some(live) = &mut self.live {
+            live.pinger.received(now);
         }
     }
 
