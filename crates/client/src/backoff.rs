@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// No wait is longer, whatever was asked for.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Exponential backoff with jitter: each failure in a row doubles the bound, and the wait is anywhere below it.
 ///
 /// A connection counts as good only once it has lasted [`Backoff::stable`]: a server that accepts and drops at once
@@ -31,7 +34,7 @@ impl Backoff {
     /// The wait after `failures` in a row (at least one). `chance` is a number below 2^32, each equally likely.
     pub(crate) fn wait(&self, failures: u32, chance: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(20);
-        let bound = self.first.saturating_mul(1 << doublings).min(self.most);
+        let bound = self.first.saturating_mul(1 << doublings).min(self.most).min(LONGEST);
         // Never less than half of it, so that a storm of clients spreads without hurrying.
         let share = 0.5 + f64::from(chance) / f64::from(u32::MAX) / 2.0;
         bound.mul_f64(share)

@@ -142,7 +142,7 @@ impl Client {
         let task = Task {
             session: mqway_session::client::Client::new(options.session()),
             provider: Box::new(move |attempt| Box::pin(provider(attempt))),
-            ears: Ears { commands: commanded, control: controlled, queue: options.queue.max(1) },
+            ears: Ears { commands: commanded, control: controlled },
             started: Instant::now(),
             books: Books::default(),
             was_connected: false,

@@ -20,8 +20,11 @@ pub struct Options {
     /// Asks for an empty session at the first connection, also if one is to be kept from then on. Only in 5.0 can the
     /// two go together.
     pub clean_start: bool,
-    /// The longest silence, in seconds; 0 for any.
+    /// The longest silence, in seconds; 0 for any. When nothing was sent or nothing came for so long, the server is
+    /// asked for a sign of life.
     pub keep_alive: u16,
+    /// How long the server may take to give one. A connection that is dead is noticed after this and `keep_alive`.
+    pub ping_time: Duration,
     /// What the server publishes if the client is lost.
     pub will: Option<Message>,
     /// Further properties of CONNECT (5.0). Those that have an option of their own are taken from that, and a will's
@@ -33,7 +36,7 @@ pub struct Options {
     pub unsubscribe_properties: PropertiesBuf,
     /// Properties of DISCONNECT (5.0), where the program asks for the end: a session expiry, user properties.
     pub disconnect_properties: PropertiesBuf,
-    /// The time to connect, CONNACK included.
+    /// The time to connect: from asking the provider to CONNACK.
     pub connect_time: Duration,
     /// The waits between attempts.
     pub backoff: Backoff,
@@ -65,6 +68,7 @@ impl Default for Options {
             session_expiry: None,
             clean_start: false,
             keep_alive: 60,
+            ping_time: Duration::from_secs(10),
             will: None,
             properties: PropertiesBuf::new(),
             subscribe_properties: PropertiesBuf::new(),
@@ -95,6 +99,7 @@ impl Options {
             topic_alias_maximum: self.topic_alias_maximum,
             session_lost: self.session_lost,
             manual_acknowledgement: self.manual_acknowledgement,
+            ping_time: self.ping_time,
             subscribe_properties: self.subscribe_properties.clone(),
             unsubscribe_properties: self.unsubscribe_properties.clone(),
             ..mqway_session::client::Options::new(self.version)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mqway_codec::{Connect, PropertiesBuf, Property, ReasonCode, Version, Will};
 use mqway_session::client::{
-    AckToken, Client as Session, Event, Incoming, Message, Receipt, Subscription as Wanted,
+    AckToken, Client as Session, Event, Fault, Incoming, Message, Receipt, Subscription as Wanted,
 };
 use mqway_transport::websocket::CloseCode;
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +22,13 @@ use crate::{ConnectionEvent, Options, Provider};
 
 /// Bytes that may wait for the socket before no more is accepted to be sent.
 const MOST_QUEUED: usize = 1024 * 1024;
+
+/// Bytes that may wait for the socket before nothing is read: acknowledgements for a server that takes none. It is so
+/// many more that a server which itself waits for us to read gets its turn.
+const MOST_UNTAKEN: usize = 16 * MOST_QUEUED;
+
+/// The least time for goodbyes, also where delivering has used up all there was.
+const GOODBYE_TIME: Duration = Duration::from_millis(500);
 
 /// Wishes that are granted before the network is looked at again.
 const MOST_AT_ONCE: usize = 256;
@@ -89,7 +96,6 @@ pub(crate) struct Exchanging {
 pub(crate) struct Ears {
     pub commands: mpsc::Receiver<Command>,
     pub control: mpsc::UnboundedReceiver<Control>,
-    pub queue: usize,
 }
 
 /// The program wants to end, once all is delivered or the time for that is over.
@@ -150,7 +156,7 @@ impl Task {
     }
 
     async fn try_connection(&mut self, failures: u32, accepted: &mut Option<Instant>) -> Result<(), End> {
-        let deadline = Instant::now() + self.options.connect_time;
+        let deadline = from_now(self.options.connect_time);
         let provided = (self.provider)(u64::from(failures));
         let endpoint: Endpoint = self.unless_leaving(deadline, async { Ok(provided.await) }).await?;
         let reach = self.redirects.apply(endpoint).reach()?;
@@ -159,6 +165,8 @@ impl Task {
         let ended = self.live(&mut wire, deadline, accepted).await;
         match &ended {
             Ok(()) => self.say_goodbye(&mut wire).await,
+            // Nobody is there to hear more.
+            Err(ConnectError::Fault(Fault::NoAnswer)) => {}
             Err(_) => self.last_words(&mut wire).await,
         }
         Ok(ended?)
@@ -179,7 +187,7 @@ impl Task {
             tokio::select! {
                 done = &mut step => return Ok(done.map_err(|_| ConnectError::TimedOut)??),
                 () = sleep_until(leave_by.unwrap_or_else(far_away)) => {}
-                wish = self.ears.listen(self.session.pending()), if self.hears() => self.grant(wish),
+                wish = self.ears.listen(self.has_room()), if self.hears() => self.grant(wish),
             }
         }
     }
@@ -201,10 +209,15 @@ impl Task {
         self.leaving.as_ref().is_none_or(|leaving| leaving.done.is_some())
     }
 
+    /// Whether more to send is taken from the program.
+    fn has_room(&self) -> bool {
+        self.session.pending() < self.options.queue.max(1)
+    }
+
     /// Does what the program wants.
     fn grant(&mut self, wish: Wish) {
         let now = self.started.elapsed();
-        let by = Instant::now() + self.options.shutdown_time;
+        let by = from_now(self.options.shutdown_time);
         match wish {
             Wish::Command(command) => self.books.command(&mut self.session, now, command),
             Wish::Control(Control::Disconnect { reason, done }) => {
@@ -222,7 +235,7 @@ impl Task {
     /// Does what else the program has asked for by now, so that it leaves in one write.
     fn grant_more(&mut self) {
         for _ in 0..MOST_AT_ONCE {
-            match self.ears.heard(self.session.pending()) {
+            match self.ears.heard(self.has_room()) {
                 Some(wish) => self.grant(wish),
                 None => break,
             }
@@ -280,27 +293,34 @@ impl Task {
             if self.may_leave() {
                 return Ok(());
             }
-            let wake = self.session.poll_timeout().map(|at| self.started + at);
+            let wake = self.session.poll_timeout().and_then(|at| self.started.checked_add(at));
             let accept_by = (!self.session.is_connected()).then_some(accept_by);
             let wake = [wake, accept_by, self.leave_by()].into_iter().flatten().min();
             let full = self.books.backlog.front().map(|(sink, _)| sink.clone());
-            let hears = self.hears() && wire.queued() < MOST_QUEUED;
+            let room = self.has_room() && wire.queued() < MOST_QUEUED;
+            let reads = full.is_none() && wire.queued() < MOST_UNTAKEN;
             tokio::select! {
-                turned = wire.turn(full.is_none()) => {
+                turned = wire.turn(reads) => {
                     turned?;
                     let used = self.session.handle(self.started.elapsed(), wire.received())?;
                     wire.received().drain(..used);
                 }
                 () = make_room(full.as_ref()), if full.is_some() => {}
-                wish = self.ears.listen(self.session.pending()), if hears => {
+                wish = self.ears.listen(room), if self.hears() => {
                     self.grant(wish);
-                    self.grant_more();
+                    if room {
+                        self.grant_more();
+                    }
                 }
                 () = sleep_until(wake.unwrap_or_else(far_away)) => {
                     if accept_by.is_some_and(|by| Instant::now() >= by) {
                         return Err(ConnectError::TimedOut);
                     }
-                    self.session.handle_timeout(self.started.elapsed())?;
+                    let now = self.started.elapsed();
+                    if full.is_some() {
+                        self.session.unread(now);
+                    }
+                    self.session.handle_timeout(now)?;
                 }
             }
         }
@@ -394,7 +414,7 @@ impl Task {
 
     /// Waits before the next attempt, and still listens to the program. False: it wants to end.
     async fn rest(&mut self, wait: Duration) -> bool {
-        let until = Instant::now() + wait;
+        let until = from_now(wait);
         loop {
             if self.may_leave() {
                 return false;
@@ -406,7 +426,7 @@ impl Task {
                         return !self.may_leave();
                     }
                 }
-                wish = self.ears.listen(self.session.pending()), if self.hears() => self.grant(wish),
+                wish = self.ears.listen(self.has_room()), if self.hears() => self.grant(wish),
             }
         }
     }
@@ -421,7 +441,8 @@ impl Task {
 
     /// Writes what there still is to say, and waits for the server's goodbye, in bounded time.
     async fn last_words(&mut self, wire: &mut Wire) {
-        let by = Instant::now() + self.options.shutdown_time;
+        let leave_by = self.leave_by().map(|by| by.max(from_now(GOODBYE_TIME)));
+        let by = leave_by.unwrap_or_else(|| from_now(self.options.shutdown_time));
         let words = async {
             send_output(&mut self.session, wire)?;
             wire.close(CloseCode::NORMAL);
@@ -455,12 +476,12 @@ enum Wish {
 }
 
 impl Ears {
-    /// Waits for a wish of the program: for more to send only while fewer than [`Options::queue`] are `pending`.
-    async fn listen(&mut self, pending: usize) -> Wish {
+    /// Waits for a wish of the program: for more to send only if there is `room`.
+    async fn listen(&mut self, room: bool) -> Wish {
         tokio::select! {
             biased;
             Some(control) = self.control.recv() => Wish::Control(control),
-            command = self.commands.recv(), if pending < self.queue => {
+            command = self.commands.recv(), if room => {
                 command.map_or(Wish::None, Wish::Command)
             }
             // Nobody is there, and there is no room yet for what they had asked for.
@@ -469,11 +490,11 @@ impl Ears {
     }
 
     /// The next wish, if there is one already.
-    fn heard(&mut self, pending: usize) -> Option<Wish> {
+    fn heard(&mut self, room: bool) -> Option<Wish> {
         if let Ok(control) = self.control.try_recv() {
             return Some(Wish::Control(control));
         }
-        if pending >= self.queue {
+        if !room {
             return None;
         }
         self.commands.try_recv().ok().map(Wish::Command)
@@ -496,8 +517,13 @@ fn send_output(session: &mut Session, wire: &mut Wire) -> Result<(), ConnectErro
     wire.seal()
 }
 
+/// The end of a time limit that begins now; one that is beyond all reason is as good as none.
+fn from_now(limit: Duration) -> Instant {
+    Instant::now().checked_add(limit).unwrap_or_else(far_away)
+}
+
 fn far_away() -> Instant {
-    Instant::now() + Duration::from_secs(24 * 60 * 60)
+    Instant::now() + Duration::from_secs(365 * 24 * 60 * 60)
 }
 
 fn chance() -> u32 {
