@@ -9,7 +9,7 @@ SECONDS  ?= 60
 # The port of the first plain TCP listener, if there is one.
 tcp_port = $(lastword $(subst :, ,$(firstword $(filter tcp://%,$(LISTEN)))))
 
-.PHONY: help run build test long setup format lint unit doc fuzz bench deny
+.PHONY: help run build test long setup format lint unit doc norms fuzz bench deny
 
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -50,6 +50,9 @@ long: setup ## Whole long tests: ten thousand connections, slow readers, large p
 
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
+
+norms: ## Print every statement of the specifications, where it is obeyed and where proven
+	@$(CARGO) test --quiet --package mqway --locked --test tidy -- --nocapture norms::table
 
 fuzz: ## Run every fuzz target for SECONDS (60) each
 	fuzz/run $(SECONDS)

@@ -136,7 +136,7 @@ pub enum Fault {
     ProtocolLevel(u8),
     /// Will QoS or will retain without a will. [MQTT-3.1.2-11], [MQTT-3.1.2-13]
     WillFlagsWithoutWill,
-    /// A password without a user name, before 5.0. [MQTT-3.1.2-22] of 3.1.1
+    /// A password without a user name, before 5.0. 3.1.1: [MQTT-3.1.2-22]
     PasswordWithoutUserName,
     /// A packet identifier of zero. [MQTT-2.2.1-3]
     PacketIdZero,

@@ -141,7 +141,7 @@ impl Args {
         let password = self.password.clone().map(String::into_bytes);
         let password = password.or_else(|| url.password.as_ref().map(|secret| secret.expose().to_vec()));
         let user_name = self.username.clone().or_else(|| url.user.clone());
-        // [MQTT-3.1.2-22] of 3.1.1
+        // 3.1.1: [MQTT-3.1.2-22]
         if password.is_some() && user_name.is_none() && self.protocol_version != Version::V5 {
             return Err(Failure::usage(
                 "a password needs a user name before MQTT 5.0; add --username, or use -V 5",

@@ -67,7 +67,7 @@ fn every_reason_has_its_return_code_or_none() {
     };
     assert_eq!(code_of(ReasonCode::Banned), Ok(5));
     assert_eq!(code_of(ReasonCode::QuotaExceeded), Ok(3));
-    // 3.1.1 [MQTT-3.2.2-6]: where none applies, the connection is closed without CONNACK.
+    // 3.1.1: [MQTT-3.2.2-6]: where none applies, the connection is closed without CONNACK.
     assert_eq!(code_of(ReasonCode::MalformedPacket), Err(EncodeError::NotInVersion(Field::ReasonCode)));
 }
 

@@ -149,7 +149,7 @@ fn a_will_topic_is_a_topic_name() {
 
 #[test]
 fn user_name_and_password_follow_their_flags() {
-    // [MQTT-3.1.2-16] to [MQTT-3.1.2-19], [MQTT-3.1.3-12]
+    // [MQTT-3.1.2-16], [MQTT-3.1.2-17], [MQTT-3.1.2-18], [MQTT-3.1.2-19], [MQTT-3.1.3-12]
     for (level, _) in LEVELS {
         let both = connect(level, 0xC2, b"\x00\x00\x00\x01u\x00\x02\xFF\x00");
         let connect_ = accepted(&both);

@@ -2,6 +2,8 @@
 //!
 //! A failure lists every offence at once, as `file:line: what`.
 
+mod norms;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -190,7 +192,7 @@ fn the_checks_see_what_they_look_for() {
     assert!(shipped_lines(code).contains(&(3, "use std::fs;")));
     assert!(members().len() >= 5);
     assert!(dependencies("mqway").iter().any(|(_, name)| name == "mqway-proxy"));
-    assert!(all_rust_files().iter().any(|file| file.ends_with("crates/mqway/tests/tidy.rs")));
+    assert!(all_rust_files().iter().any(|file| file.ends_with("crates/mqway/tests/tidy/main.rs")));
 }
 
 /// Fails with all of `offences`, one a line.
@@ -225,12 +227,17 @@ fn dependencies(member: &str) -> Vec<(&'static str, String)> {
 
 /// The numbered lines of a file without their comments, up to the tests that stand last.
 fn shipped_lines(code: &str) -> Vec<(usize, &str)> {
-    let shipped = code.find("#[cfg(test)]\nmod tests {").unwrap_or(code.len());
-    code[..shipped]
-        .lines()
+    code.lines()
+        .take(tests_begin(code))
         .enumerate()
         .map(|(index, line)| (index + 1, line.split("//").next().unwrap_or_default()))
         .collect()
+}
+
+/// How many lines come before the tests that stand last.
+fn tests_begin(code: &str) -> usize {
+    let shipped = code.find("#[cfg(test)]\nmod tests {").unwrap_or(code.len());
+    code[..shipped].lines().count()
 }
 
 fn is_test_file(file: &Path) -> bool {
