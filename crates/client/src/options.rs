@@ -1,5 +1,6 @@
 //! What a client is told once, for all its connections.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use mqway_codec::{PropertiesBuf, Version};
@@ -52,6 +53,9 @@ pub struct Options {
     pub receive_maximum: u16,
     /// The highest topic alias to accept (5.0).
     pub topic_alias_maximum: u16,
+    /// Messages of QoS 1 and 2 to have under way at once to the server. `None`: as many as it says that it takes in 5.0,
+    /// and 100 before, where it cannot say.
+    pub in_flight: Option<NonZeroU16>,
     /// What becomes of messages under way when the server has lost the session.
     pub session_lost: SessionLost,
     /// Go to the server that a server names when it refuses or ends a connection (5.0 §4.11), as the same user.
@@ -82,6 +86,7 @@ impl Default for Options {
             maximum_packet: 1024 * 1024,
             receive_maximum: u16::MAX,
             topic_alias_maximum: 16,
+            in_flight: None,
             session_lost: SessionLost::Resend,
             follow_redirect: false,
             manual_acknowledgement: false,
@@ -91,18 +96,20 @@ impl Default for Options {
 
 impl Options {
     pub(crate) fn session(&self) -> mqway_session::client::Options {
+        let usual = mqway_session::client::Options::new(self.version);
         mqway_session::client::Options {
             // The task takes no more from its callers than `queue`; what was accepted always has room here.
             queue_limit: usize::MAX,
             maximum_packet: self.maximum_packet,
             receive_maximum: self.receive_maximum,
+            in_flight: self.in_flight.unwrap_or(usual.in_flight),
             topic_alias_maximum: self.topic_alias_maximum,
             session_lost: self.session_lost,
             manual_acknowledgement: self.manual_acknowledgement,
             ping_time: self.ping_time,
             subscribe_properties: self.subscribe_properties.clone(),
             unsubscribe_properties: self.unsubscribe_properties.clone(),
-            ..mqway_session::client::Options::new(self.version)
+            ..usual
         }
     }
 }

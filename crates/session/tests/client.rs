@@ -561,3 +561,19 @@ fn an_auth_that_nobody_asked_for_or_of_another_method_ends_the_connection() {
         assert!(matches!(rig.serve(packet), Err(Fault::Misplaced(_)))); // [MQTT-4.12.0-6]
     });
 }
+
+#[test]
+fn before_5_0_no_more_is_under_way_than_servers_commonly_take() {
+    for version in VERSIONS {
+        let mut rig = Rig::new(version);
+        rig.connect(false);
+        for ticket in 0..200 {
+            rig.publish(ticket, QoS::ExactlyOnce, "x");
+        }
+        let expected = if version == Version::V5 { 200 } else { 100 };
+        assert_eq!(rig.sent().len(), expected);
+        rig.serve(Packet::Pubrec(ack(1))).unwrap();
+        rig.serve(Packet::Pubcomp(ack(1))).unwrap();
+        assert_eq!(rig.sent().len(), if version == Version::V5 { 1 } else { 2 });
+    }
+}

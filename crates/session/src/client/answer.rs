@@ -1,6 +1,7 @@
 //! What comes in, and what is answered to it.
 
 use alloc::vec::Vec;
+use core::num::NonZeroU16;
 use core::time::Duration;
 
 use mqway_codec::{Ack, Connack, Packet, PacketId, PropertiesBuf, Publish, QoS, ReasonCode, Version, decode};
@@ -121,7 +122,8 @@ impl Client {
         if !connack.session_present && known {
             self.session_lost();
         }
-        self.outbound.connected(said.receive_maximum().map_or(u16::MAX, |maximum| maximum.get()));
+        let receive_maximum = said.receive_maximum().unwrap_or(NonZeroU16::MAX).min(self.options.in_flight);
+        self.outbound.connected(receive_maximum.get());
         self.inbound.connected(self.options.receive_maximum);
         if !connack.session_present {
             self.subscribe_again(now);

@@ -17,6 +17,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::num::NonZeroU16;
 use core::time::Duration;
 
 use mqway_codec::{
@@ -60,6 +61,8 @@ pub struct Options {
     pub maximum_packet: usize,
     /// Messages of QoS 1 and 2 to have under way at once from the server; announced in 5.0.
     pub receive_maximum: u16,
+    /// Messages of QoS 1 and 2 to have under way at once to the server. In 5.0 the server may want fewer.
+    pub in_flight: NonZeroU16,
     /// Topic aliases to accept; announced in 5.0.
     pub topic_alias_maximum: u16,
     /// What becomes of messages when the session is lost.
@@ -82,12 +85,26 @@ impl Options {
             queue_limit: 65_536,
             maximum_packet: 1024 * 1024,
             receive_maximum: u16::MAX,
+            in_flight: Options::in_flight(version),
             topic_alias_maximum: 16,
             session_lost: SessionLost::Resend,
             manual_acknowledgement: false,
             ping_time: Duration::from_secs(10),
             subscribe_properties: PropertiesBuf::new(),
             unsubscribe_properties: PropertiesBuf::new(),
+        }
+    }
+}
+
+/// What servers take that cannot say what they take: several refuse or ignore what goes beyond, of QoS 2 above all.
+const IN_FLIGHT_BEFORE_5: NonZeroU16 = NonZeroU16::new(100).expect("not zero");
+
+impl Options {
+    /// As many as the server takes in 5.0, where it says so itself; 100 before.
+    fn in_flight(version: Version) -> NonZeroU16 {
+        match version {
+            Version::V5 => NonZeroU16::MAX,
+            Version::V3_1 | Version::V3_1_1 => IN_FLIGHT_BEFORE_5,
         }
     }
 }
