@@ -59,6 +59,18 @@ impl Endpoint {
         self
     }
 
+    /// The user name alone, in place of the URL's.
+    pub fn user_name(mut self, name: impl Into<String>) -> Endpoint {
+        self.user = Some(name.into());
+        self
+    }
+
+    /// The password alone, in place of the URL's.
+    pub fn password(mut self, password: impl Into<Vec<u8>>) -> Endpoint {
+        self.password = Some(Secret(password.into()));
+        self
+    }
+
     /// A header field of the WebSocket's HTTP request.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Endpoint {
         self.headers.push((name.into(), Secret(value.into().into_bytes())));

@@ -39,6 +39,11 @@ impl Subscription {
         self.messages.recv().await
     }
 
+    /// The next message, if it is there already.
+    pub fn try_next(&mut self) -> Option<Incoming> {
+        self.messages.try_recv().ok()
+    }
+
     /// What the server has granted, in the order of the filters.
     pub fn codes(&self) -> &[ReasonCode] {
         &self.codes

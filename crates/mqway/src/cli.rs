@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::client_flags::arguments;
 use crate::failure::Failure;
-use crate::{config, ping, proxy, tap};
+use crate::{config, ping, proxy, publish, subscribe, tap};
 
 /// MQTT over every transport.
 #[derive(Debug, Parser)]
@@ -29,6 +30,8 @@ pub struct Cli {
 pub enum Command {
     Proxy(Box<proxy::Args>),
     Tap(Box<tap::Args>),
+    Pub(Box<publish::Args>),
+    Sub(Box<subscribe::Args>),
     Ping(Box<ping::Args>),
     Config(config::Args),
 }
@@ -40,8 +43,10 @@ impl Cli {
     /// With the exit status of the program.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
         // Values of variables may be secrets, which help must not show.
-        let command =
-            Cli::command().mut_subcommands(|command| command.mut_args(|arg| arg.hide_env_values(true)));
+        let command = Cli::command()
+            .mut_subcommands(|command| command.mut_args(|arg| arg.hide_env_values(true)))
+            .mut_subcommands(arguments::like_mosquitto);
+        let arguments = arguments::gather_properties(&command, arguments.into_iter().collect());
         command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches)).map_err(
             |error| {
                 match error.kind() {
@@ -61,8 +66,7 @@ impl Cli {
 }
 
 /// Commands of later versions, which people may have read about.
-const NOT_YET: [&str; 10] =
-    ["broker", "sub", "pub", "rr", "bench", "check", "ctl", "passwd", "completions", "man"];
+const NOT_YET: [&str; 8] = ["broker", "rr", "bench", "check", "ctl", "passwd", "completions", "man"];
 
 /// Clap's message without its usage and its advice to ask for help, but with its suggestions.
 fn in_one_line(error: &clap::Error) -> String {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use mqway_transport::{ErrorKind, Stage};
+
 use crate::logging::say;
 
 /// What a shell script can tell apart by the exit status.
@@ -26,6 +28,20 @@ pub enum Status {
     TimedOut = 8,
     /// The connection was there, and broke.
     Lost = 9,
+}
+
+impl Status {
+    /// The kind of a failure of the layers below MQTT, before they were up.
+    pub fn of_layers(error: &mqway_transport::Error) -> Status {
+        match (error.kind(), error.stage()) {
+            (ErrorKind::TimedOut, _) => Status::TimedOut,
+            (ErrorKind::Tls, _) | (ErrorKind::Closed, Stage::Tls) => Status::Tls,
+            (ErrorKind::Handshake | ErrorKind::WebSocket, _) | (ErrorKind::Closed, Stage::Http) => {
+                Status::WebSocket
+            }
+            _ => Status::Network,
+        }
+    }
 }
 
 /// Why a command gives up: for people the message, for scripts the status.

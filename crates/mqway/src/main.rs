@@ -2,16 +2,20 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod client_flags;
 mod config;
 mod failure;
 mod logging;
+mod online;
 mod open_files;
 mod ping;
 mod proxy;
+mod publish;
 mod quantity;
 mod reach;
 mod settings;
 mod signals;
+mod subscribe;
 mod tap;
 mod tls_files;
 
@@ -27,6 +31,8 @@ fn main() -> ExitCode {
     let done = match &command {
         Command::Proxy(args) => proxy::run(args),
         Command::Tap(args) => tap::run(args),
+        Command::Pub(args) => publish::run(args),
+        Command::Sub(args) => subscribe::run(args),
         Command::Ping(args) => ping::run(args),
         Command::Config(args) => config::run(args),
     };

@@ -1,8 +1,8 @@
 //! `mqway tap`: a proxy that prints every packet of both directions.
 
-mod fields;
+pub mod fields;
 mod printer;
-mod shown;
+pub mod shown;
 
 use std::net::SocketAddr;
 use std::time::Duration;

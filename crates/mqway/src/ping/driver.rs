@@ -4,9 +4,9 @@ use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
 use mqway_engine::{Config, ConnId, Core, Dial, Engine, Io, Origin, Why};
+use mqway_transport::Url;
 use mqway_transport::facts::Facts;
 use mqway_transport::websocket::CloseCode;
-use mqway_transport::{ErrorKind, Stage, Url};
 
 use super::exchange::{Exchange, Output, Plan, Step};
 use super::report::{Fact, Report};
@@ -217,14 +217,7 @@ fn unopened(why: &Why) -> Failure {
         Why::Resolve(_) | Why::Connect(_) | Why::Socket(_) | Why::Done => Status::Network,
         Why::TimedOut(_) => Status::TimedOut,
         Why::Limit(_) => Status::Other,
-        Why::Transport(error) => match (error.kind(), error.stage()) {
-            (ErrorKind::TimedOut, _) => Status::TimedOut,
-            (ErrorKind::Tls, _) | (ErrorKind::Closed, Stage::Tls) => Status::Tls,
-            (ErrorKind::Handshake | ErrorKind::WebSocket, _) | (ErrorKind::Closed, Stage::Http) => {
-                Status::WebSocket
-            }
-            _ => Status::Network,
-        },
+        Why::Transport(error) => Status::of_layers(error),
     };
     Failure::new(status, why)
 }

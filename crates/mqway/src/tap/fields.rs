@@ -1,5 +1,6 @@
 //! The fields of each packet, by the names of the specification.
 
+use mqway_client::Incoming;
 use mqway_codec::{
     Connack, Connect, ConnectReturnCode, Packet, PacketId, Properties, Property, PropertyId, Publish, QoS,
     ReasonCode, ReasonCodes, RetainHandling, Subscription, Version, Will,
@@ -103,6 +104,18 @@ fn publish<'a>(publish: &Publish<'a>, missing: usize) -> Fields<'a> {
     let all = publish.payload.len().saturating_add(missing);
     let mut fields = with_properties(fields, &publish.properties, false);
     fields.push(("payload", Shown::Bytes { present: publish.payload, all }));
+    fields
+}
+
+/// A message as a client has it, and when it came.
+pub fn message<'a>(message: &'a Incoming, time: &'a str) -> Fields<'a> {
+    let mut fields =
+        vec![("time", Shown::Text(time)), ("topic", Shown::Text(&message.topic)), qos(message.qos)];
+    fields.extend(message.packet_id.map(id));
+    fields.push(("dup", Shown::Flag(message.dup)));
+    fields.push(("retain", Shown::Flag(message.retain)));
+    let mut fields = with_properties(fields, &message.properties.as_properties(), false);
+    fields.push(("payload", bytes(&message.payload)));
     fields
 }
 

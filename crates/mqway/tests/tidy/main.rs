@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("client", &["codec", "session", "transport"]),
     ("engine", &["transport"]),
     ("proxy", &["codec", "transport", "engine"]),
-    ("mqway", &["codec", "transport", "engine", "proxy"]),
+    ("mqway", &["codec", "session", "transport", "client", "engine", "proxy"]),
 ];
 
 /// Crates that know no socket, clock, thread, file or runtime: they are given bytes and the time.
