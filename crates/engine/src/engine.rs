@@ -10,11 +10,12 @@ use mio::{Poll, Waker};
 use mqway_transport::ServerOptions;
 
 use crate::admission::Admission;
+use crate::alarm::Alarm;
 use crate::io::Shared;
 use crate::listener::{Acceptor, bind};
 use crate::mailbox::{Letter, Mailbox};
 use crate::resolver::Resolver;
-use crate::worker::{Listeners, Listening, Pace, WAKE, Worker};
+use crate::worker::{ALARM, Listeners, Listening, Pace, WAKE, Worker};
 use crate::{Bound, Core, Counters, Listener, ListenerId};
 
 /// How many workers there are, and their limits.
@@ -24,12 +25,15 @@ pub struct Config {
     pub workers: usize,
     /// What no connection, and not all of them together, may exceed.
     pub limits: Limits,
+    /// Timers to some microseconds where the system's wait for events counts in milliseconds: for those that send by a
+    /// schedule. It costs a system call for each timer that is waited for.
+    pub fine_timers: bool,
 }
 
 impl Default for Config {
     fn default() -> Config {
         let workers = std::thread::available_parallelism().map_or(1, |count| count.get());
-        Config { workers, limits: Limits::default() }
+        Config { workers, limits: Limits::default(), fine_timers: false }
     }
 }
 
@@ -147,7 +151,8 @@ impl<M: Send + 'static> Engine<M> {
         for _ in 0..workers {
             let poll = Poll::new()?;
             mailboxes.push(Mailbox::new(Some(Waker::new(poll.registry(), WAKE)?)));
-            polls.push(poll);
+            let alarm = if config.fine_timers { Some(Alarm::new(poll.registry(), ALARM)?) } else { None };
+            polls.push((poll, alarm));
         }
         let limits = config.limits;
         let shared = Arc::new(Shared {
@@ -160,11 +165,11 @@ impl<M: Send + 'static> Engine<M> {
         let options: Vec<_> = listeners.into_iter().map(|listener| Arc::new(listener.options)).collect();
         let mut shares = share_out(acceptors, workers);
         let mut engine = Engine { shared: shared.clone(), addresses, threads: Vec::new() };
-        for (index, poll) in polls.into_iter().enumerate() {
+        for (index, (poll, alarm)) in polls.into_iter().enumerate() {
             let sockets = std::mem::take(&mut shares[index]);
             let paces = vec![Pace::default(); sockets.len()];
             let listeners = Listeners { sockets, options: options.clone(), paces, next_worker: index };
-            let worker = Worker::new(core(index), index, poll, resolver.clone(), shared.clone());
+            let worker = Worker::new(core(index), index, poll, alarm, resolver.clone(), shared.clone());
             let guard = StopAll { shared: shared.clone(), ended_well: false };
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 let mut guard = guard;

@@ -38,6 +38,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod alarm;
 mod buffers;
 mod conn;
 mod core;

@@ -10,6 +10,7 @@ use mio::event::Event;
 use mio::{Events, Interest, Poll, Registry, Token};
 use mqway_transport::{ClientOptions, ServerOptions};
 
+use crate::alarm::Alarm;
 use crate::buffers::{READ_SIZE, ReadBuffer};
 use crate::counters::add;
 use crate::driver::{Driver, Shell};
@@ -32,6 +33,12 @@ const ACCEPT_REST: Duration = Duration::from_millis(200);
 /// The mailbox's token; connections and listeners never reach it.
 pub(crate) const WAKE: Token = Token(usize::MAX);
 
+/// How much later than the alarm the poll ends by itself.
+const ALARM_SLACK: Duration = Duration::from_millis(1);
+
+/// The alarm's token.
+pub(crate) const ALARM: Token = Token(usize::MAX - 1);
+
 /// Set in the token of a listener.
 const LISTENER: usize = 1 << (usize::BITS - 1);
 
@@ -41,6 +48,8 @@ pub(crate) struct Worker<C: Core> {
     sockets: Sockets<C::Mail>,
     buffer: ReadBuffer,
     letters: Vec<Letter<C::Mail>>,
+    /// For timers finer than the poll's.
+    alarm: Option<Alarm>,
     started: Instant,
     /// When to end, whatever is still open.
     stop_at: Option<Duration>,
@@ -93,6 +102,7 @@ impl<C: Core> Worker<C> {
         core: C,
         worker: usize,
         poll: Poll,
+        alarm: Option<Alarm>,
         resolver: Resolver,
         shared: Arc<Shared<C::Mail>>,
     ) -> Worker<C> {
@@ -111,6 +121,7 @@ impl<C: Core> Worker<C> {
             sockets,
             buffer: ReadBuffer::new(),
             letters: Vec::new(),
+            alarm,
             started: Instant::now(),
             stop_at: None,
         }
@@ -128,7 +139,8 @@ impl<C: Core> Worker<C> {
         let mut busy = false;
         let mut due = Vec::new();
         loop {
-            if let Err(error) = self.sockets.poll.poll(&mut events, self.patience(busy))
+            let patience = self.patience(busy);
+            if let Err(error) = self.sockets.poll.poll(&mut events, patience)
                 && error.kind() != io::ErrorKind::Interrupted
             {
                 log::error!("worker {}: cannot wait for events: {error}", self.sockets.worker);
@@ -155,7 +167,7 @@ impl<C: Core> Worker<C> {
             }
             for event in &events {
                 match event.token() {
-                    WAKE => {}
+                    WAKE | ALARM => {}
                     Token(token) if token & LISTENER != 0 => self.accept(&mut listeners, token & !LISTENER),
                     Token(slot) => self.ready(slot, event),
                 }
@@ -172,12 +184,15 @@ impl<C: Core> Worker<C> {
         }
     }
 
-    fn patience(&self, busy: bool) -> Option<Duration> {
+    fn patience(&mut self, busy: bool) -> Option<Duration> {
         if busy || !self.sockets.again.is_empty() {
             return Some(Duration::ZERO);
         }
         let next = [self.driver.io.timers.next(), self.stop_at].into_iter().flatten().min()?;
-        Some(next.saturating_sub(self.started.elapsed()))
+        let wait = next.saturating_sub(self.started.elapsed());
+        let alarmed = !wait.is_zero() && self.alarm.as_mut().is_some_and(|alarm| alarm.set(next, wait));
+        // Even an alarm that fails only makes a timer late.
+        Some(if alarmed { wait + ALARM_SLACK } else { wait })
     }
 
     /// Slots serve again only after the events of a turn, so that a slot names the connection that an event is for.

@@ -100,7 +100,7 @@ fn limits_in_all_and_per_address_close_the_next_connection_at_once() {
         Limits { connections_per_address: 2, ..Limits::default() },
     ] {
         // With several workers another than the last may be the one too many.
-        let engine = start(Config { workers: 1, limits }, Bind::tcp("127.0.0.1", 0));
+        let engine = start(Config { workers: 1, limits, ..Config::default() }, Bind::tcp("127.0.0.1", 0));
         let mut streams: Vec<_> = (0..3).map(|_| TcpStream::connect(address(&engine)).unwrap()).collect();
         let mut last = streams.pop().unwrap();
         // Closed, or reset where the close overtook our connect.
