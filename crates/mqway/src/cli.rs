@@ -8,7 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::client_flags::arguments;
 use crate::failure::Failure;
-use crate::{config, ping, proxy, publish, subscribe, tap};
+use crate::{bench, config, ping, proxy, publish, subscribe, tap};
 
 /// MQTT over every transport.
 #[derive(Debug, Parser)]
@@ -33,6 +33,7 @@ pub enum Command {
     Pub(Box<publish::Args>),
     Sub(Box<subscribe::Args>),
     Ping(Box<ping::Args>),
+    Bench(bench::Args),
     Config(config::Args),
 }
 
@@ -66,7 +67,7 @@ impl Cli {
 }
 
 /// Commands of later versions, which people may have read about.
-const NOT_YET: [&str; 8] = ["broker", "rr", "bench", "check", "ctl", "passwd", "completions", "man"];
+const NOT_YET: [&str; 7] = ["broker", "rr", "check", "ctl", "passwd", "completions", "man"];
 
 /// Clap's message without its usage and its advice to ask for help, but with its suggestions.
 fn in_one_line(error: &clap::Error) -> String {
@@ -121,7 +122,10 @@ mod tests {
     fn every_flag_is_also_a_variable() {
         let mut cli = Cli::command();
         cli.build();
-        for command in cli.get_subcommands().filter(|command| command.get_name() != "help") {
+        let nested = |command: &clap::Command| command.get_subcommands().cloned().collect::<Vec<_>>();
+        let commands =
+            nested(&cli).into_iter().flat_map(|command| [nested(&command), vec![command]].concat());
+        for command in commands.filter(|command| command.get_name() != "help") {
             for arg in command.get_arguments().filter(|arg| arg.get_long().is_some_and(|long| long != "help"))
             {
                 let variable = arg.get_env().and_then(|name| name.to_str()).unwrap_or_default();

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use mqway_codec::{Properties, ReasonCode};
 use mqway_transport::{ErrorKind, Stage};
 
 use crate::logging::say;
@@ -80,6 +81,16 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
+}
+
+/// A reason code with its name, and what the server says besides.
+pub fn in_words(reason: ReasonCode, properties: &Properties<'_>) -> String {
+    let mut text = format!("{reason} (0x{:02X})", reason.code());
+    for words in [properties.reason_string(), properties.server_reference()].into_iter().flatten() {
+        // Whatever it is, it must not write on our terminal.
+        text.push_str(&format!(", {:?}", words));
+    }
+    text
 }
 
 /// Joins the lines of a longer message (those of libraries are), and drops empty ones.

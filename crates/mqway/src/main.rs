@@ -1,6 +1,7 @@
 //! MQTT over every transport: the binary. One file a subcommand; this one only finds out which.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod cli;
 mod client_flags;
 mod config;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Pub(args) => publish::run(args),
         Command::Sub(args) => subscribe::run(args),
         Command::Ping(args) => ping::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Config(args) => config::run(args),
     };
     match done {

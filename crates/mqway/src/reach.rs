@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqway_engine::{Dial, Target};
+use mqway_engine::{Dial, Target, Why};
 use mqway_transport::tunnel::{Proxy, Tunnel, proxy_from_environment};
 use mqway_transport::url::Scheme;
 use mqway_transport::{ClientOptions, Url, websocket};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Status};
 use crate::settings::Upstream;
 use crate::tls_files;
 
@@ -46,6 +46,17 @@ pub fn name(url: &Url, dial: &Dial) -> String {
         Some(tunnel) => format!("{url} through {}", tunnel.proxy),
         None => url.to_string(),
     }
+}
+
+/// Why a connection never opened.
+pub fn unopened(why: &Why) -> Failure {
+    let status = match why {
+        Why::Resolve(_) | Why::Connect(_) | Why::Socket(_) | Why::Done => Status::Network,
+        Why::TimedOut(_) => Status::TimedOut,
+        Why::Limit(_) => Status::Other,
+        Why::Transport(error) => Status::of_layers(error),
+    };
+    Failure::new(status, why)
 }
 
 fn proxy(upstream: &Upstream, url: &Url) -> Result<Option<Proxy>, Failure> {

@@ -173,7 +173,7 @@ impl Core for Pinger {
     fn closed(&mut self, _: &mut Io<Dial>, _: ConnId, why: &Why) {
         match &self.exchange {
             Some(_) => self.lost(&why.to_string()),
-            None => self.tell(Err(unopened(why))),
+            None => self.tell(Err(reach::unopened(why))),
         }
     }
 
@@ -209,15 +209,4 @@ impl Pinger {
         // Nobody listens any more once the first failure was told.
         let _ = self.news.send((Instant::now(), news));
     }
-}
-
-/// Why a connection never opened.
-fn unopened(why: &Why) -> Failure {
-    let status = match why {
-        Why::Resolve(_) | Why::Connect(_) | Why::Socket(_) | Why::Done => Status::Network,
-        Why::TimedOut(_) => Status::TimedOut,
-        Why::Limit(_) => Status::Other,
-        Why::Transport(error) => Status::of_layers(error),
-    };
-    Failure::new(status, why)
 }

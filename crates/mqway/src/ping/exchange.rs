@@ -1,11 +1,11 @@
 //! The conversation of a round trip, without I/O: packets of the server in, packets for it and news out.
 
 use mqway_codec::{
-    Ack, Connack, Connect, Decoder, Disconnect, Packet, PacketId, Properties, Publish, QoS, ReasonCode,
-    Suback, Subscribe, SubscribeOptions, SubscriptionsBuf, TopicFilter, Version,
+    Ack, Connack, Connect, Decoder, Disconnect, Packet, PacketId, Publish, QoS, ReasonCode, Suback,
+    Subscribe, SubscribeOptions, SubscriptionsBuf, TopicFilter, Version,
 };
 
-use crate::failure::{Failure, Status};
+use crate::failure::{Failure, Status, in_words};
 
 /// Longest packet that is taken from the server, in bytes: ours is short, but the topic may carry others' too.
 const MAX_PACKET: usize = 1024 * 1024;
@@ -180,7 +180,7 @@ impl Exchange {
 
     fn connected(&mut self, connack: &Connack<'_>, output: &mut Output) -> Result<(), Failure> {
         if connack.reason.is_error() {
-            let reason = told(connack.reason, &connack.properties);
+            let reason = in_words(connack.reason, &connack.properties);
             return Err(Failure::new(
                 Status::Refused,
                 format_args!("the server refused the connection: {reason}"),
@@ -203,7 +203,7 @@ impl Exchange {
         let granted = match QoS::from_u8(code.code()) {
             Some(granted) => granted,
             None => {
-                let reason = told(code, &suback.properties);
+                let reason = in_words(code, &suback.properties);
                 return Err(Failure::new(
                     Status::Denied,
                     format_args!("the server refused the subscription to {}: {reason}", self.plan.topic),
@@ -233,7 +233,7 @@ impl Exchange {
         output: &mut Output,
     ) -> Result<(), Failure> {
         if ack.reason.is_error() {
-            let reason = told(ack.reason, &ack.properties);
+            let reason = in_words(ack.reason, &ack.properties);
             return Err(Failure::new(
                 Status::Denied,
                 format_args!("the server refused the message: {reason}"),
@@ -292,7 +292,7 @@ impl Exchange {
             ReasonCode::NotAuthorized | ReasonCode::TopicNameInvalid | ReasonCode::TopicFilterInvalid
         );
         let status = if about_us { Status::Denied } else { Status::Lost };
-        let reason = told(disconnect.reason, &disconnect.properties);
+        let reason = in_words(disconnect.reason, &disconnect.properties);
         Failure::new(status, format_args!("the server ended the connection: {reason}"))
     }
 }
@@ -302,16 +302,6 @@ fn send(version: Version, packet: &Packet<'_>, output: &mut Output) -> Result<()
     packet.encode(version, &mut bytes).map_err(Failure::usage)?;
     output.packets.push(bytes);
     Ok(())
-}
-
-/// A reason code with its name, and what the server says besides.
-fn told(reason: ReasonCode, properties: &Properties<'_>) -> String {
-    let mut text = format!("{reason} (0x{:02X})", reason.code());
-    for words in [properties.reason_string(), properties.server_reference()].into_iter().flatten() {
-        // Whatever it is, it must not write on our terminal.
-        text.push_str(&format!(", {:?}", words));
-    }
-    text
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 #[allow(dead_code, reason = "shared with other test programs")]
 mod support;
 
+mod bench;
 mod defects;
 mod limits;
 mod load;

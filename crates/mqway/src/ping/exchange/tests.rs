@@ -175,6 +175,6 @@ fn web_and_tls_servers_are_told_from_broken_ones() {
 fn words_of_the_server_cannot_steer_the_terminal() {
     let mut properties = PropertiesBuf::new();
     properties.push(Property::ReasonString("\u{1b}[2J go away")).unwrap();
-    let text = told(ReasonCode::Banned, &properties.as_properties());
+    let text = in_words(ReasonCode::Banned, &properties.as_properties());
     assert_eq!(text, r#"Banned (0x8A), "\u{1b}[2J go away""#);
 }
