@@ -272,7 +272,8 @@ impl FirstByte {
         if flags == packet_type.reserved_flags() || packet_type.is_repeated(flags) {
             Ok(Self { packet_type, flags })
         } else {
-            Err(DecodeError::new(Fault::ReservedFlags(flags)).in_packet(packet_type)) // [MQTT-2.1.3-1]
+            // [MQTT-2.1.3-1], [MQTT-3.14.1-1], [MQTT-3.15.1-1]; 3.1.1: [MQTT-2.2.2-2]
+            Err(DecodeError::new(Fault::ReservedFlags(flags)).in_packet(packet_type))
         }
     }
 

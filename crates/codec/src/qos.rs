@@ -33,7 +33,7 @@ impl fmt::Display for QoS {
     }
 }
 
-/// A packet identifier: never zero. [MQTT-2.2.1-3]
+/// A packet identifier: never zero. [MQTT-2.2.1-3], [MQTT-2.2.1-4]; 3.1.1: [MQTT-2.3.1-1]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PacketId(NonZeroU16);
 

@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A topic filter that is valid in `version`.
+    /// A topic filter that is valid in `version`. [MQTT-3.8.3-1], [MQTT-3.10.3-1]
     pub(crate) fn topic_filter(&mut self, version: Version) -> Result<TopicFilter<'a>, Fault> {
         let text = self.utf8(Field::TopicFilter)?;
         TopicFilter::for_version(version, text).map_err(|error| topic_fault(Field::TopicFilter, error))
@@ -109,7 +109,8 @@ impl<'a> Reader<'a> {
 
     #[inline(always)]
     fn utf8(&mut self, field: Field) -> Result<&'a str, Fault> {
-        core::str::from_utf8(self.binary(field)?).map_err(|_| Fault::Utf8(field)) // [MQTT-1.5.4-1]
+        // Every character stays as it is, a byte order mark too. [MQTT-1.5.4-1], [MQTT-1.5.4-3]
+        core::str::from_utf8(self.binary(field)?).map_err(|_| Fault::Utf8(field))
     }
 
     #[inline(always)]

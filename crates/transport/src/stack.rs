@@ -105,7 +105,8 @@ pub struct Received<'a> {
     pub failed: Option<Error>,
 }
 
-/// The layers of one connection. See the [module](self) for the picture.
+/// The layers of one connection: an ordered stream of bytes both ways, whatever lies below. [MQTT-4.2.0-1] See the
+/// [module](self) for the picture.
 ///
 /// It takes 40 bytes; each layer that is there takes a box of its own, and that of the handshakes goes when they end.
 pub struct Stack {

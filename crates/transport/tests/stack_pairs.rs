@@ -130,7 +130,7 @@ proptest! {
         }
         let sent = send(&mut client, &from_client);
         exchange(&mut client, &mut server, &mut between, &sizes);
-        prop_assert!(server.data == sent);
+        prop_assert!(server.data == sent); // [MQTT-4.2.0-1]
         if !server.opened {
             return Ok(());
         }

@@ -193,7 +193,7 @@ fn subprotocols() {
         })
     };
     let name = |name: &str| Ok(Some(name.to_owned()));
-    assert_eq!(chosen("mqtt"), name("mqtt"));
+    assert_eq!(chosen("mqtt"), name("mqtt")); // [MQTT-6.0.0-4]
     assert_eq!(chosen("mqttv3.1"), name("mqttv3.1"));
     assert_eq!(chosen("mqttv3.1, mqtt"), name("mqttv3.1"));
     assert_eq!(chosen("foo, mqtt"), name("mqtt"));
@@ -319,6 +319,7 @@ fn s4_1_the_request() {
     );
     let (key, rest) = rest.split_once("\r\n").unwrap();
     assert!(key.len() == 24 && key.ends_with("=="));
+    // [MQTT-6.0.0-3]
     assert_eq!(rest, "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n");
     assert_ne!(text, request(options()), "a key of its own");
 }

@@ -46,7 +46,8 @@ impl<'a> Ack<'a> {
         if version != Version::V5 || reader.is_empty() {
             return Ok(ack);
         }
-        ack.reason = read_reason(header.packet_type, reader)?; // [MQTT-3.4.2-1] and its like
+        // [MQTT-3.4.2-1], [MQTT-3.5.2-1], [MQTT-3.6.2-1], [MQTT-3.7.2-1]
+        ack.reason = read_reason(header.packet_type, reader)?;
         let mut tail = Tail::Reason;
         if !reader.is_empty() {
             ack.properties = Properties::read(reader, Place::of(header.packet_type))?;

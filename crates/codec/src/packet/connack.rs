@@ -33,6 +33,7 @@ impl<'a> Connack<'a> {
             _ => return Err(Fault::ReservedBits(Field::ConnackFlags)), // [MQTT-3.2.2-1]
         };
         let (reason, properties) = if version == Version::V5 {
+            // [MQTT-3.2.2-8]
             (read_reason(PacketType::Connack, reader)?, Properties::read(reader, Place::Connack)?)
         } else {
             let code = reader.u8(Field::ReasonCode)?;

@@ -117,18 +117,21 @@ impl<'a> Connect<'a> {
         {
             return Err(Fault::NoAuthenticationMethod); // 5.0 §3.1.2.11.10
         }
-        let client_id = reader.string(Field::ClientId)?;
+        let client_id = reader.string(Field::ClientId)?; // [MQTT-3.1.3-3], [MQTT-3.1.3-4]
         let will = match flags & WILL {
             0 => None,
+            // [MQTT-3.1.2-9]
             _ => Some(Will::read(version, will_qos, flags & WILL_RETAIN != 0, reader)?),
         };
         // 3.1 §3.1: there the remaining length has precedence over these two flags.
         let present =
             |flag, reader: &Reader<'_>| flags & flag != 0 && !(version == Version::V3_1 && reader.is_empty());
+        // [MQTT-3.1.2-16], [MQTT-3.1.2-17], [MQTT-3.1.3-12]
         let user_name = match present(USER_NAME, reader) {
             true => Some(reader.string(Field::UserName)?),
             false => None,
         };
+        // [MQTT-3.1.2-18], [MQTT-3.1.2-19]
         let password = match present(PASSWORD, reader) {
             true => Some(reader.binary(Field::Password)?),
             false => None,
@@ -209,7 +212,7 @@ fn check_flags(version: Version, flags: u8) -> Result<QoS, Fault> {
     }
     // 3.1 §3.1 disregards the will's flags where there is no will; later versions refuse them.
     if flags & WILL == 0 && version != Version::V3_1 && flags & (WILL_QOS | WILL_RETAIN) != 0 {
-        return Err(Fault::WillFlagsWithoutWill); // [MQTT-3.1.2-11], [MQTT-3.1.2-13]
+        return Err(Fault::WillFlagsWithoutWill); // [MQTT-3.1.2-11], [MQTT-3.1.2-13]; 3.1.1: [MQTT-3.1.2-11]
     }
     if flags & PASSWORD != 0 && flags & USER_NAME == 0 && version != Version::V5 {
         return Err(Fault::PasswordWithoutUserName); // 3.1.1: [MQTT-3.1.2-22]
@@ -238,7 +241,7 @@ impl<'a> Will<'a> {
     fn read(version: Version, qos: QoS, retain: bool, reader: &mut Reader<'a>) -> Result<Self, Fault> {
         Ok(Self {
             properties: read_properties(version, reader, Place::Will)?,
-            topic: reader.topic_name(Field::WillTopic, false)?,
+            topic: reader.topic_name(Field::WillTopic, false)?, // [MQTT-3.1.3-11]
             payload: reader.binary(Field::WillPayload)?,
             qos,
             retain,
@@ -300,7 +303,7 @@ impl Body for Connect<'_> {
         if self.version == Version::V5 {
             self.properties.write(out);
         }
-        put_binary(self.client_id.as_bytes(), out);
+        put_binary(self.client_id.as_bytes(), out); // The first of them, in this order. [MQTT-3.1.3-1]
         if let Some(will) = &self.will {
             if self.version == Version::V5 {
                 will.properties.write(out);

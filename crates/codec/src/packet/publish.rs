@@ -73,7 +73,7 @@ impl<'a> Publish<'a> {
     /// Everything between the fixed header and the payload.
     #[inline]
     fn write_head(&self, version: Version, out: &mut Vec<u8>) {
-        put_binary(self.topic.as_bytes(), out);
+        put_binary(self.topic.as_bytes(), out); // [MQTT-3.3.2-1]
         if let Some(packet_id) = self.packet_id {
             put_u16(packet_id.value(), out);
         }
@@ -133,7 +133,7 @@ impl Body for Publish<'_> {
             return Err(EncodeError::PacketId); // [MQTT-2.2.1-2]
         }
         if self.dup && self.qos == QoS::AtMostOnce {
-            return Err(Fault::DupWithQos0.into()); // [MQTT-3.3.1-2]
+            return Err(Fault::DupWithQos0.into()); // [MQTT-3.3.1-2], [MQTT-4.3.1-1]
         }
         if version == Version::V5 {
             self.properties.check_place(Place::Publish)?;

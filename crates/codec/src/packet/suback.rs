@@ -48,7 +48,7 @@ impl<'a> ReasonCodes<'a> {
     /// None, as in an UNSUBACK before 5.0.
     pub const EMPTY: Self = Self(&[]);
 
-    /// All of them, in order.
+    /// All of them, in order. [MQTT-3.9.3-1], [MQTT-3.11.3-1]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = ReasonCode> + DoubleEndedIterator + use<'a> {
         // Each has been checked to be one.
         self.0.iter().map(|&code| ReasonCode::from_u8(code).unwrap_or(ReasonCode::UnspecifiedError))
@@ -64,7 +64,7 @@ impl<'a> ReasonCodes<'a> {
         self.0.is_empty()
     }
 
-    /// Codes of `packet_type`, of which there is one at least. [MQTT-3.8.4-6], [MQTT-3.11.3-1]
+    /// Codes of `packet_type`, of which there is one at least. [MQTT-3.8.4-6]
     pub(super) fn check(packet_type: PacketType, raw: &'a [u8]) -> Result<Self, Fault> {
         if raw.is_empty() {
             return Err(Fault::EmptyPayload);

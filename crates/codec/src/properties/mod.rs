@@ -139,7 +139,7 @@ impl<'a> Properties<'a> {
         varint::len(self.raw.len() as u32) + self.raw.len()
     }
 
-    /// Appends them with the length in front.
+    /// Appends them with the length in front, also where there is none. [MQTT-2.2.2-1]
     #[inline]
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         varint::write(self.raw.len() as u32, out);

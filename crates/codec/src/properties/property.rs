@@ -144,8 +144,9 @@ impl<'a> Property<'a> {
                 true => PayloadFormat::Utf8,
             }),
             PropertyId::MessageExpiryInterval => Self::MessageExpiryInterval(reader.u32(field)?),
-            PropertyId::ContentType => Self::ContentType(reader.string(field)?),
-            PropertyId::ResponseTopic => Self::ResponseTopic(reader.topic_name(field, false)?), // [MQTT-3.3.2-14]
+            PropertyId::ContentType => Self::ContentType(reader.string(field)?), // [MQTT-3.3.2-19]
+            // [MQTT-3.3.2-13], [MQTT-3.3.2-14]
+            PropertyId::ResponseTopic => Self::ResponseTopic(reader.topic_name(field, false)?),
             PropertyId::CorrelationData => Self::CorrelationData(reader.binary(field)?),
             PropertyId::SubscriptionIdentifier => {
                 Self::SubscriptionIdentifier(SubscriptionId::new(reader.varint(field)?).ok_or(wrong)?)
@@ -165,12 +166,14 @@ impl<'a> Property<'a> {
                 Self::ReceiveMaximum(NonZeroU16::new(reader.u16(field)?).ok_or(wrong)?)
             }
             PropertyId::TopicAliasMaximum => Self::TopicAliasMaximum(reader.u16(field)?),
+            // [MQTT-3.3.2-8]
             PropertyId::TopicAlias => Self::TopicAlias(NonZeroU16::new(reader.u16(field)?).ok_or(wrong)?),
             PropertyId::MaximumQos => Self::MaximumQos(match flag(id, reader)? {
                 false => QoS::AtMostOnce,
                 true => QoS::AtLeastOnce,
             }),
             PropertyId::RetainAvailable => Self::RetainAvailable(flag(id, reader)?),
+            // [MQTT-1.5.7-1]
             PropertyId::UserProperty => Self::UserProperty(reader.string(field)?, reader.string(field)?),
             PropertyId::MaximumPacketSize => {
                 Self::MaximumPacketSize(NonZeroU32::new(reader.u32(field)?).ok_or(wrong)?)

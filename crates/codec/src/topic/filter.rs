@@ -75,7 +75,7 @@ impl<'a> TopicFilter<'a> {
                 // Also where the topic has just ended: `sport/#` includes `sport` (5.0 §4.7.1.2).
                 (Some("#"), _) | (None, None) => return true,
                 (Some("+"), Some(_)) => {}
-                (Some(wanted), Some(present)) if wanted == present => {}
+                (Some(wanted), Some(present)) if wanted == present => {} // [MQTT-4.7.3-4]
                 _ => return false,
             }
         }

@@ -122,7 +122,7 @@ fn a_will_is_read_with_its_flags() {
 
 #[test]
 fn will_flags_need_a_will() {
-    // [MQTT-3.1.2-11], [MQTT-3.1.2-13]; 3.1.1: [MQTT-3.1.2-13], [MQTT-3.1.2-15]
+    // [MQTT-3.1.2-11], [MQTT-3.1.2-13]; 3.1.1: [MQTT-3.1.2-11], [MQTT-3.1.2-13], [MQTT-3.1.2-15]
     for level in [4, 5] {
         for flags in [0x08, 0x10, 0x18, 0x20, 0x38] {
             malformed(Version::V5, &connect(level, flags, b"\x00\x00"), Fault::WillFlagsWithoutWill);
@@ -181,7 +181,7 @@ fn a_password_alone_is_for_5_0() {
 
 #[test]
 fn the_payload_has_its_order() {
-    // [MQTT-3.1.3-1]
+    // [MQTT-3.1.3-1], [MQTT-3.1.3-3]
     let payload = b"\x00\x02id\x00\x00\x01w\x00\x02wp\x00\x04name\x00\x06secret";
     let bytes = connect(5, 0xC6, payload);
     let connect = accepted(&bytes);

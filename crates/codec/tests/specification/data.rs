@@ -11,7 +11,7 @@ fn connect(client_id: &[u8]) -> Vec<u8> {
 
 #[test]
 fn strings_are_well_formed_utf8() {
-    // [MQTT-1.5.4-1]; 3.1.1: [MQTT-1.5.3-1]
+    // [MQTT-1.5.4-1], [MQTT-3.1.3-4], [MQTT-3.3.2-1]; 3.1.1: [MQTT-1.5.3-1]
     let ill_formed: &[&[u8]] = &[
         b"\x80",                     // a continuation alone
         b"\xC3",                     // a start alone

@@ -78,7 +78,7 @@ fn packet_identifiers_go_with_their_qos() {
         assert_eq!(refused(version, publish), EncodeError::PacketId);
         publish = Publish::new("t", b"");
         publish.dup = true;
-        assert_eq!(refused(version, publish), EncodeError::Fault(Fault::DupWithQos0)); // [MQTT-3.3.1-2]
+        assert_eq!(refused(version, publish), EncodeError::Fault(Fault::DupWithQos0)); // [MQTT-3.3.1-2], [MQTT-4.3.1-1]
     }
 }
 
@@ -136,6 +136,14 @@ fn properties_are_there_once() {
 fn maximum_qos_is_0_or_1() {
     let error = EncodeError::Fault(Fault::PropertyValue(PropertyId::MaximumQos));
     assert_eq!(PropertiesBuf::new().push(Property::MaximumQos(QoS::ExactlyOnce)), Err(error));
+}
+
+#[test]
+fn no_properties_are_a_length_of_zero() {
+    // [MQTT-2.2.2-1]
+    let mut out = Vec::new();
+    Publish::new("t", b"hi").encode(Version::V5, &mut out).unwrap();
+    assert_eq!(out, b"\x30\x06\x00\x01t\x00hi");
 }
 
 #[test]

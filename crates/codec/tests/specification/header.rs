@@ -39,7 +39,7 @@ fn a_length_of_five_bytes_is_refused_at_the_fourth() {
 
 #[test]
 fn every_first_byte_is_judged_at_once() {
-    // [MQTT-2.1.3-1], Table 2-2; 3.1.1: [MQTT-2.2.2-1], [MQTT-2.2.2-2]
+    // [MQTT-2.1.3-1], [MQTT-3.14.1-1], [MQTT-3.15.1-1], Table 2-2; 3.1.1: [MQTT-2.2.2-1], [MQTT-2.2.2-2]
     for first in 0..=u8::MAX {
         let flags = first & 0x0F;
         let allowed = match first >> 4 {

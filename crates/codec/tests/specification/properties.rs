@@ -319,6 +319,15 @@ fn a_response_topic_is_a_topic_name() {
 }
 
 #[test]
+fn a_content_type_is_text() {
+    // [MQTT-3.3.2-19]
+    for place in [None, Some(PacketType::Publish)] {
+        let bytes = carrier(place, &[&[ContentType as u8], &b"\x00\x01\xFF"[..]].concat());
+        malformed(Version::V5, &bytes, Fault::Utf8(Field::Property(ContentType)));
+    }
+}
+
+#[test]
 fn values_come_out_as_they_went_in() {
     let (place, listed) = sections().swap_remove(2);
     let properties: Vec<_> = listed.iter().flat_map(|&id| property(id)).collect();

@@ -31,6 +31,7 @@ fn flags_and_fields_are_read() {
         ] {
             let bytes = publish(version, first, "a/b");
             let publish = accepted(version, &bytes);
+            assert_eq!(&bytes[2..7], b"\x00\x03a/b"); // [MQTT-3.3.2-1]
             assert_eq!((publish.dup, publish.qos, publish.retain), (dup, qos, retain));
             assert_eq!((publish.topic, publish.payload), ("a/b", &b"hi"[..]));
             assert_eq!(publish.packet_id.map(u16::from), (qos != QoS::AtMostOnce).then_some(10));

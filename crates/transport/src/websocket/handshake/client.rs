@@ -231,6 +231,7 @@ fn write_request(options: &ClientOptions, key: &str, out: &mut Vec<u8>) {
     line(["Sec-WebSocket-Key: ", key, ""]);
     line(["Sec-WebSocket-Version: 13", "", ""]);
     if !options.subprotocols.is_empty() {
+        // [MQTT-6.0.0-3]
         line(["Sec-WebSocket-Protocol: ", &options.subprotocols.join(", "), ""]);
     }
     if let Some(origin) = &options.origin {

@@ -216,7 +216,7 @@ fn choose_subprotocol<'h>(
         offered = true;
         let known = options.subprotocols.iter().any(|known| known.as_bytes() == name);
         if let Some(name) = str::from_utf8(name).ok().filter(|_| known) {
-            return Ok(Some(name));
+            return Ok(Some(name)); // [MQTT-6.0.0-4]
         }
     }
     if offered {
