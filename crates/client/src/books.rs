@@ -52,6 +52,7 @@ impl Books {
                     let error = match refused {
                         NotAccepted::QueueFull(message) => PublishError::QueueFull(message),
                         NotAccepted::QosNotSupported(message) => PublishError::QosNotSupported(message),
+                        NotAccepted::RetainNotSupported(message) => PublishError::RetainNotSupported(message),
                     };
                     self.tell_publisher(ticket, Err(error));
                 }
@@ -137,6 +138,8 @@ impl Books {
             Outcome::SessionLost(message) => Err(PublishError::SessionLost(message)),
             Outcome::Dropped(message) => Err(PublishError::Dropped(message)),
             Outcome::TooLarge(message) => Err(PublishError::TooLarge(message)),
+            Outcome::QosNotSupported(message) => Err(PublishError::QosNotSupported(message)),
+            Outcome::RetainNotSupported(message) => Err(PublishError::RetainNotSupported(message)),
             Outcome::Invalid(message) => Err(PublishError::Invalid(message)),
         };
         self.tell_publisher(ticket, result);

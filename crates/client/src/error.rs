@@ -72,6 +72,9 @@ pub enum PublishError {
     /// The server takes no message of this QoS. It is given back.
     #[error("the server takes no message of this QoS")]
     QosNotSupported(Arc<Message>),
+    /// The server retains no message. It is given back.
+    #[error("the server does not retain messages")]
+    RetainNotSupported(Arc<Message>),
     /// It has no valid topic name, or properties that a message does not have. It is given back.
     #[error("the message cannot be written: its topic or its properties are not allowed")]
     Invalid(Arc<Message>),

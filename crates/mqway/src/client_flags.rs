@@ -221,7 +221,7 @@ impl ClientFlags {
     pub fn endpoint(&self, server: &Server, version: Version) -> Result<Endpoint, Failure> {
         let layers = &self.layers;
         let mut endpoint = Endpoint::new(&server.text);
-        // [MQTT-3.1.2-22] of 3.1.1
+        // 3.1.1: [MQTT-3.1.2-22]
         let user_name = self.username.as_ref().or(server.url.user.as_ref());
         if user_name.is_none() && self.password.is_some() && version != Version::V5 {
             return Err(Failure::usage(

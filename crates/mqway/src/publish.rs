@@ -243,9 +243,10 @@ struct Window {
 /// Why a message was not published, as an exit status.
 pub fn refusal(error: &PublishError) -> Failure {
     let status = match error {
-        PublishError::Refused(_) | PublishError::TooLarge(_) | PublishError::QosNotSupported(_) => {
-            Status::Denied
-        }
+        PublishError::Refused(_)
+        | PublishError::TooLarge(_)
+        | PublishError::QosNotSupported(_)
+        | PublishError::RetainNotSupported(_) => Status::Denied,
         PublishError::Invalid(_) => Status::Usage,
         PublishError::SessionLost(_) | PublishError::Ended => Status::Lost,
         _ => Status::Other,

@@ -290,6 +290,40 @@ fn a_message_that_the_server_does_not_take_is_told_and_holds_up_nothing() {
 }
 
 #[test]
+fn what_waited_for_a_server_that_does_not_take_it_is_not_sent() {
+    let mut rig = Rig::new(Version::V5);
+    let retained = Message { retain: true, ..message(QoS::AtMostOnce, "kept") };
+    rig.publish(1, QoS::ExactlyOnce, "x");
+    rig.client.publish(NOW, 2, retained.clone()).unwrap();
+    rig.client.subscribe(NOW, 3, vec![Subscription::new("a filter that is too long", QoS::AtMostOnce)]);
+    let mut limits = PropertiesBuf::new();
+    limits.push(Property::MaximumQos(QoS::AtLeastOnce)).unwrap();
+    limits.push(Property::RetainAvailable(false)).unwrap();
+    limits.push(Property::MaximumPacketSize(NonZeroU32::new(20).unwrap())).unwrap();
+    rig.connect_with(false, &limits);
+    let events = rig.events();
+    assert!(
+        matches!(
+            &events[..],
+            [
+                Event::Unanswered { ticket: 3 }, // [MQTT-3.2.2-15]
+                Event::Published { ticket: 1, outcome: Outcome::QosNotSupported(_) }, // [MQTT-3.2.2-11]
+                Event::Published { ticket: 2, outcome: Outcome::RetainNotSupported(_) }, // [MQTT-3.2.2-14]
+            ]
+        ),
+        "{events:?}"
+    );
+    rig.expect_sent(&[]);
+    let refused = rig.client.publish(NOW, 4, retained).unwrap_err();
+    assert!(matches!(refused, NotAccepted::RetainNotSupported(_)));
+    let mut words = PropertiesBuf::new();
+    words.push(Property::ReasonString("more than twenty bytes")).unwrap();
+    rig.client.disconnect(ReasonCode::DisconnectWithWill, words.as_properties());
+    // [MQTT-3.14.2-3], [MQTT-3.14.2-4]
+    rig.expect_sent(&[Packet::Disconnect(Disconnect::new(ReasonCode::DisconnectWithWill))]);
+}
+
+#[test]
 fn a_topic_is_sent_by_its_alias_from_the_second_time_on_and_anew_on_each_connection() {
     let mut rig = Rig::new(Version::V5);
     let mut limits = PropertiesBuf::new();
@@ -433,7 +467,7 @@ fn a_session_that_was_not_wanted_is_a_fault() {
     let mut rig = Rig::new(Version::V5);
     rig.begin(true);
     let fault = rig.serve(Packet::Connack(Connack::new(true, ReasonCode::Success)));
-    assert_eq!(fault, Err(Fault::SessionPresent)); // [MQTT-3.2.2-2]
+    assert_eq!(fault, Err(Fault::SessionPresent)); // [MQTT-3.2.2-4]
 }
 
 #[test]

@@ -110,6 +110,7 @@ impl Client {
         live.authentication.accepted();
         live.maximum_packet = said.maximum_packet_size().map_or(usize::MAX, |size| size.get() as usize);
         live.maximum_qos = said.maximum_qos().unwrap_or(QoS::ExactlyOnce);
+        live.retain = said.retain_available().unwrap_or(true);
         live.aliases_out = AliasesOut::new(said.topic_alias_maximum().unwrap_or(0));
         // [MQTT-3.2.2-21]: what the server says goes before what we asked for.
         live.keep_alive = said.server_keep_alive().unwrap_or(live.keep_alive);

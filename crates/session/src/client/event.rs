@@ -90,6 +90,10 @@ pub enum Outcome {
     Dropped(Arc<Message>),
     /// It is larger than the server takes; it is given back. [MQTT-3.2.2-15]
     TooLarge(Arc<Message>),
+    /// The server takes no message of its QoS, as it said after the message was accepted here; it is given back.
+    QosNotSupported(Arc<Message>),
+    /// The server retains none, as it said after the message was accepted here; it is given back.
+    RetainNotSupported(Arc<Message>),
     /// It is no message: no topic name, or properties that a PUBLISH does not have. It is given back.
     Invalid(Arc<Message>),
 }
@@ -150,7 +154,7 @@ pub enum Fault {
     ReceiveMaximum,
     /// The server used a topic alias that it did not set, or beyond our maximum.
     TopicAlias,
-    /// The server has a session although we wanted none. [MQTT-3.2.2-2]
+    /// The server has a session although we have none, and said so. [MQTT-3.2.2-4]
     SessionPresent,
     /// The server did not answer PINGREQ in time.
     NoAnswer,

@@ -168,6 +168,8 @@ struct Live {
     /// Bytes of the largest packet that the server takes.
     maximum_packet: usize,
     maximum_qos: QoS,
+    /// Whether the server retains messages.
+    retain: bool,
 }
 
 impl Client {
@@ -212,6 +214,7 @@ impl Client {
             accepted: false,
             maximum_packet: usize::MAX,
             maximum_qos: QoS::ExactlyOnce,
+            retain: true,
         });
         Ok(())
     }
@@ -277,11 +280,13 @@ impl Client {
         message: impl Into<Arc<Message>>,
     ) -> Result<(), NotAccepted> {
         let publication = Publication { ticket, message: message.into(), resent: false };
-        if let Some(live) = &self.live
-            && live.accepted
-            && publication.message.qos > live.maximum_qos
-        {
-            return Err(NotAccepted::QosNotSupported(publication.message)); // [MQTT-3.2.2-11]
+        if let Some(live) = self.live.as_ref().filter(|live| live.accepted) {
+            if publication.message.qos > live.maximum_qos {
+                return Err(NotAccepted::QosNotSupported(publication.message)); // [MQTT-3.2.2-11]
+            }
+            if publication.message.retain && !live.retain {
+                return Err(NotAccepted::RetainNotSupported(publication.message)); // [MQTT-3.2.2-14]
+            }
         }
         if publication.message.qos == QoS::AtMostOnce {
             if self.unsent.len() >= self.options.queue_limit {
@@ -322,15 +327,15 @@ impl Client {
 
     /// Sends DISCONNECT. The caller then writes the output and closes the network connection.
     pub fn disconnect(&mut self, reason: ReasonCode, properties: Properties<'_>) {
-        if self.live.as_ref().is_some_and(|live| live.accepted) {
+        if self.is_connected() {
             let mut disconnect = Disconnect::new(reason);
             disconnect.properties = properties;
-            if self.encode(&Packet::Disconnect(disconnect)).is_err() {
-                // A reason or a property that the version does not have: the plain form is always there.
-                let _ = self.encode(&Packet::Disconnect(Disconnect::default()));
-            }
+            // Without properties that would make it too large for the server ([MQTT-3.14.2-3], [MQTT-3.14.2-4]), and
+            // without what the version does not have: the plain form is always there.
+            let forms = [disconnect, Disconnect::new(reason), Disconnect::default()];
+            let _ = forms.iter().find_map(|form| self.encode_fitting(&Packet::Disconnect(*form)));
         }
-        self.live = None;
+        self.live = None; // Nothing is sent after it. [MQTT-3.14.4-1]
         self.outbound.disconnected();
     }
 
@@ -388,7 +393,7 @@ impl Client {
         if self.options.version == Version::V5 { self.options.topic_alias_maximum } else { 0 }
     }
 
-    /// Tells the server why the connection ends, where the version can. [MQTT-4.13.1-1]
+    /// Tells the server why the connection ends, where the version can (5.0 §4.13). 3.1.1: [MQTT-4.8.0-1]
     fn say_goodbye(&mut self, reason: ReasonCode) {
         if self.is_connected() && self.options.version == Version::V5 {
             let _ = self.encode(&Packet::Disconnect(Disconnect::new(reason)));
@@ -405,4 +410,6 @@ pub enum NotAccepted {
     QueueFull(Arc<Message>),
     /// The server has said that it takes no message of this QoS. [MQTT-3.2.2-11]
     QosNotSupported(Arc<Message>),
+    /// The server has said that it retains none. [MQTT-3.2.2-14]
+    RetainNotSupported(Arc<Message>),
 }

@@ -86,6 +86,13 @@ impl Client {
         let Some(live) = &mut self.live else {
             return Err(Outcome::Invalid(message));
         };
+        // It may have been accepted before the server said so. [MQTT-3.2.2-11], [MQTT-3.2.2-14]
+        if message.qos > live.maximum_qos {
+            return Err(Outcome::QosNotSupported(message));
+        }
+        if message.retain && !live.retain {
+            return Err(Outcome::RetainNotSupported(message));
+        }
         let sent = if version == Version::V5 { live.aliases_out.send(&message.topic) } else { Sent::Name };
         let aliased = match sent {
             Sent::Name => None,
@@ -128,14 +135,29 @@ impl Client {
 
     /// Writes a packet that this side made itself, and that can be encoded.
     pub(super) fn write(&mut self, now: Duration, packet: &Packet<'_>) {
-        let written = self.try_write(now, packet);
-        debug_assert!(written.is_some(), "{packet:?}");
-    }
-
-    pub(super) fn try_write(&mut self, now: Duration, packet: &Packet<'_>) -> Option<()> {
-        self.encode(packet).ok()?;
+        let written = self.encode(packet);
+        debug_assert!(written.is_ok(), "{packet:?}");
         if let Some(live) = &mut self.live {
             live.pinger.sent(now);
+        }
+    }
+
+    /// Writes a packet that the program made, if it can be encoded and the server takes it.
+    pub(super) fn try_write(&mut self, now: Duration, packet: &Packet<'_>) -> Option<()> {
+        self.encode_fitting(packet)?;
+        if let Some(live) = &mut self.live {
+            live.pinger.sent(now);
+        }
+        Some(())
+    }
+
+    /// Appends a packet, or nothing if it is larger than the server takes. [MQTT-3.2.2-15]
+    pub(super) fn encode_fitting(&mut self, packet: &Packet<'_>) -> Option<()> {
+        self.encode(packet).ok()?;
+        let maximum = self.live.as_ref().map_or(usize::MAX, |live| live.maximum_packet);
+        if self.output.last_len() > maximum {
+            self.output.pop();
+            return None;
         }
         Some(())
     }
