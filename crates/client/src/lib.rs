@@ -236,6 +236,9 @@ impl Client {
         self.commands.send(command).await.map_err(|_| SubscribeError::Ended)?;
         let answered: Answered = answer.await.unwrap_or(Err(SubscribeError::Ended));
         (subscription.codes, subscription.properties) = answered?;
+        // There is nothing to unsubscribe from where it was refused.
+        let mut codes = subscription.codes.iter();
+        subscription.filters.retain(|_| codes.next().is_none_or(|code| !code.is_error()));
         match subscription.codes.iter().find(|code| code.is_error()) {
             Some(refused) if subscription.codes.iter().all(|code| code.is_error()) => {
                 Err(SubscribeError::Refused(*refused))

@@ -4,13 +4,16 @@ use alloc::vec::Vec;
 use core::num::NonZeroU16;
 use core::time::Duration;
 
-use mqway_codec::{Ack, Connack, Packet, PacketId, PropertiesBuf, Publish, QoS, ReasonCode, Version, decode};
+use mqway_codec::{
+    Ack, Connack, Packet, PacketId, PacketType, PropertiesBuf, Publish, QoS, ReasonCode, Version, decode,
+};
 
+use super::limits::Limits;
 use super::{
     AckToken, Client, Event, Fault, Incoming, Notice, Outcome, Publication, Receipt, Released, SessionLost,
     Ticket,
 };
-use crate::alias::AliasesOut;
+use crate::alias::{AliasError, AliasesOut};
 use crate::{Arrival, Drained};
 
 impl Client {
@@ -108,9 +111,7 @@ impl Client {
         let said = connack.properties;
         live.accepted = true;
         live.authentication.accepted();
-        live.maximum_packet = said.maximum_packet_size().map_or(usize::MAX, |size| size.get() as usize);
-        live.maximum_qos = said.maximum_qos().unwrap_or(QoS::ExactlyOnce);
-        live.retain = said.retain_available().unwrap_or(true);
+        live.limits = Limits::said(said);
         live.aliases_out = AliasesOut::new(said.topic_alias_maximum().unwrap_or(0));
         // [MQTT-3.2.2-21]: what the server says goes before what we asked for.
         live.keep_alive = said.server_keep_alive().unwrap_or(live.keep_alive);
@@ -213,7 +214,11 @@ impl Client {
         let topic = live
             .aliases_in
             .resolve(publish.topic, publish.properties.topic_alias())
-            .map_err(|_| Fault::TopicAlias)?
+            .map_err(|error| match error {
+                AliasError::OverMaximum => Fault::TopicAlias,
+                // An empty name without a meaning (5.0 §3.3.2.1).
+                AliasError::Unknown => Fault::Misplaced(PacketType::Publish),
+            })?
             .into();
         let mut token = None;
         if let Some(id) = publish.packet_id {

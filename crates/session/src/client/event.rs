@@ -152,8 +152,11 @@ pub enum Fault {
     UnknownId(PacketType),
     /// The server sent more than our Receive Maximum allows. [MQTT-3.3.4-9]
     ReceiveMaximum,
-    /// The server used a topic alias that it did not set, or beyond our maximum.
+    /// The server used a topic alias beyond our maximum (5.0 §3.3.2.3.4).
     TopicAlias,
+    /// The server answered a SUBSCRIBE or UNSUBSCRIBE with the wrong packet, or with too few or too many codes
+    /// (5.0 §3.9.3, §3.11.3).
+    NoAnswerTo(PacketType),
     /// The server has a session although we have none, and said so. [MQTT-3.2.2-4]
     SessionPresent,
     /// The server did not answer PINGREQ in time.
@@ -165,7 +168,9 @@ impl Fault {
     pub fn reason(&self) -> ReasonCode {
         match self {
             Fault::Decode(error) => error.reason_code(),
-            Fault::Misplaced(_) | Fault::UnknownId(_) | Fault::SessionPresent => ReasonCode::ProtocolError,
+            Fault::Misplaced(_) | Fault::UnknownId(_) | Fault::NoAnswerTo(_) | Fault::SessionPresent => {
+                ReasonCode::ProtocolError
+            }
             Fault::ReceiveMaximum => ReasonCode::ReceiveMaximumExceeded,
             Fault::TopicAlias => ReasonCode::TopicAliasInvalid,
             Fault::NoAnswer => ReasonCode::UnspecifiedError,
@@ -184,9 +189,8 @@ impl fmt::Display for Fault {
                 write!(f, "{packet_type} for a packet identifier that is not in use")
             }
             Fault::ReceiveMaximum => f.write_str("the server has more messages under way than it may"),
-            Fault::TopicAlias => {
-                f.write_str("PUBLISH with a topic alias that was never set, or beyond the maximum")
-            }
+            Fault::TopicAlias => f.write_str("PUBLISH with a topic alias beyond the maximum"),
+            Fault::NoAnswerTo(packet_type) => write!(f, "{packet_type} does not answer what was asked"),
             Fault::SessionPresent => {
                 f.write_str("CONNACK with a session although a clean start was asked for")
             }

@@ -7,6 +7,7 @@
 mod answer;
 mod authentication;
 mod event;
+mod limits;
 mod message;
 mod output;
 mod request;
@@ -34,6 +35,7 @@ pub use request::{Request, Subscription};
 use crate::alias::{AliasesIn, AliasesOut};
 use crate::keep_alive::{Beat, Pinger};
 use crate::{Inbound, Outbound};
+use limits::Limits;
 
 /// Names a publication or a request in its caller's own books.
 pub type Ticket = u64;
@@ -165,11 +167,7 @@ struct Live {
     clean_start: bool,
     /// CONNACK has come, and said yes.
     accepted: bool,
-    /// Bytes of the largest packet that the server takes.
-    maximum_packet: usize,
-    maximum_qos: QoS,
-    /// Whether the server retains messages.
-    retain: bool,
+    limits: Limits,
 }
 
 impl Client {
@@ -212,9 +210,7 @@ impl Client {
             keep_alive: connect.keep_alive,
             clean_start: connect.clean_start,
             accepted: false,
-            maximum_packet: usize::MAX,
-            maximum_qos: QoS::ExactlyOnce,
-            retain: true,
+            limits: Limits::none(),
         });
         Ok(())
     }
@@ -281,10 +277,10 @@ impl Client {
     ) -> Result<(), NotAccepted> {
         let publication = Publication { ticket, message: message.into(), resent: false };
         if let Some(live) = self.live.as_ref().filter(|live| live.accepted) {
-            if publication.message.qos > live.maximum_qos {
+            if publication.message.qos > live.limits.maximum_qos {
                 return Err(NotAccepted::QosNotSupported(publication.message)); // [MQTT-3.2.2-11]
             }
-            if publication.message.retain && !live.retain {
+            if publication.message.retain && !live.limits.retain {
                 return Err(NotAccepted::RetainNotSupported(publication.message)); // [MQTT-3.2.2-14]
             }
         }

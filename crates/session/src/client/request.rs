@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use mqway_codec::{
     Packet, PacketId, PropertiesBuf, Property, QoS, ReasonCode, Subscribe, SubscribeOptions, SubscriptionId,
-    SubscriptionsBuf, TopicFilter, TopicFiltersBuf, Unsubscribe,
+    SubscriptionsBuf, TopicFilter, TopicFiltersBuf, Unsubscribe, Version,
 };
 
 use super::{Client, Event, Fault, Ticket};
@@ -73,6 +73,10 @@ impl Client {
         packet: &Packet<'_>,
     ) -> Result<(), Fault> {
         let unknown = Fault::UnknownId(packet.packet_type());
+        let (_, request) = self.asked.get(&id).ok_or(unknown)?;
+        if !is_answer(self.options.version, request, packet, codes.len()) {
+            return Err(Fault::NoAnswerTo(packet.packet_type()));
+        }
         self.outbound.release(id).map_err(|_| unknown)?;
         let (ticket, request) = self.asked.remove(&id).ok_or(unknown)?;
         if let Request::Subscribe(subscriptions) = &request {
@@ -95,6 +99,10 @@ impl Client {
     }
 
     fn send_request(&mut self, now: Duration, ticket: Option<Ticket>, request: Request) -> bool {
+        if let Some(code) = self.refused_request(&request) {
+            self.refuse_request(ticket, &request, code);
+            return true;
+        }
         let Some(id) = self.outbound.reserve() else {
             return false;
         };
@@ -105,6 +113,29 @@ impl Client {
         }
         self.asked.insert(id, (ticket, request));
         true
+    }
+
+    /// Why the server does not take a request as a whole.
+    fn refused_request(&self, request: &Request) -> Option<ReasonCode> {
+        let live = self.live.as_ref()?;
+        let Request::Subscribe(subscriptions) = request else {
+            return None;
+        };
+        let version = self.options.version;
+        subscriptions.iter().find_map(|one| live.limits.refuse_subscription(version, one))
+    }
+
+    /// Answers a request as the server would, if it did not end the connection.
+    fn refuse_request(&mut self, ticket: Option<Ticket>, request: &Request, code: ReasonCode) {
+        let Request::Subscribe(subscriptions) = request else {
+            return;
+        };
+        for one in subscriptions {
+            self.subscriptions.remove(&one.filter);
+        }
+        let codes = alloc::vec![code; subscriptions.len()];
+        let properties = PropertiesBuf::new();
+        self.events.extend(ticket.map(|ticket| Event::Answered { ticket, codes, properties }));
     }
 
     fn write_request(&mut self, now: Duration, id: PacketId, request: &Request) -> Option<()> {
@@ -134,5 +165,17 @@ impl Client {
                 self.try_write(now, &Packet::Unsubscribe(unsubscribe))
             }
         }
+    }
+}
+
+/// Whether a packet with so many codes answers a request.
+fn is_answer(version: Version, request: &Request, packet: &Packet<'_>, codes: usize) -> bool {
+    match (request, packet) {
+        (Request::Subscribe(subscriptions), Packet::Suback(_)) => codes == subscriptions.len(),
+        // Before 5.0 there are no codes.
+        (Request::Unsubscribe(filters), Packet::Unsuback(_)) => {
+            version != Version::V5 || codes == filters.len()
+        }
+        _ => false,
     }
 }

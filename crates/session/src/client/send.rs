@@ -86,12 +86,9 @@ impl Client {
         let Some(live) = &mut self.live else {
             return Err(Outcome::Invalid(message));
         };
-        // It may have been accepted before the server said so. [MQTT-3.2.2-11], [MQTT-3.2.2-14]
-        if message.qos > live.maximum_qos {
-            return Err(Outcome::QosNotSupported(message));
-        }
-        if message.retain && !live.retain {
-            return Err(Outcome::RetainNotSupported(message));
+        // It may have been accepted before the server said so.
+        if let Some(refused) = live.limits.refuse(&message) {
+            return Err(refused);
         }
         let sent = if version == Version::V5 { live.aliases_out.send(&message.topic) } else { Sent::Name };
         let aliased = match sent {
@@ -124,7 +121,7 @@ impl Client {
             return Err(Outcome::Invalid(message));
         }
         // [MQTT-3.2.2-15]: nothing larger than the server takes.
-        if self.output.last_len() > live.maximum_packet {
+        if self.output.last_len() > live.limits.maximum_packet {
             self.output.pop();
             live.aliases_out.take_back(sent);
             return Err(Outcome::TooLarge(message));
@@ -154,7 +151,7 @@ impl Client {
     /// Appends a packet, or nothing if it is larger than the server takes. [MQTT-3.2.2-15]
     pub(super) fn encode_fitting(&mut self, packet: &Packet<'_>) -> Option<()> {
         self.encode(packet).ok()?;
-        let maximum = self.live.as_ref().map_or(usize::MAX, |live| live.maximum_packet);
+        let maximum = self.live.as_ref().map_or(usize::MAX, |live| live.limits.maximum_packet);
         if self.output.last_len() > maximum {
             self.output.pop();
             return None;
