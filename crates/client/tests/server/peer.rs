@@ -1,16 +1,20 @@
-//! The server's side of connections, word by word.
+//! The server's side of connections, word by word, and what to say.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mqway_client::{
-    Backoff, Client, ConnectError, ConnectionEvent, Endpoint, Events, Message, Options, QoS, ReasonCode,
-    Subscription, Version,
+    Backoff, Client, ConnectError, ConnectionEvent, Endpoint, Events, Message, Options, PropertiesBuf,
+    Property, PublishError, QoS, ReasonCode, Receipt, Subscription, Version,
 };
-use mqway_codec::{Connack, Decoder, Packet, PacketId, ReasonCodesBuf, Suback};
-use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use mqway_codec::{Ack, Connack, Packet, PacketId, Publish, ReasonCodesBuf, Suback, Subscribe};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
+
+pub use crate::support::Peer;
+
+pub const VERSIONS: [Version; 3] = [Version::V3_1, Version::V3_1_1, Version::V5];
 
 /// How long anything that should happen at once may take on a busy machine.
 pub const SOON: Duration = Duration::from_secs(10);
@@ -36,92 +40,111 @@ impl Server {
         Options { version: self.version, client_id: "c".to_owned(), backoff, ..Options::default() }
     }
 
+    /// The same, with a session that stays.
+    pub fn persistent(&self) -> Options {
+        Options { session_expiry: Some(Duration::from_secs(3600)), ..self.options() }
+    }
+
+    /// Starts a client with a session that stays.
+    pub fn client(&self) -> Client {
+        Client::start(self.endpoint(), self.persistent())
+    }
+
     /// Accepts a connection, and no word of it.
     pub async fn socket(&self) -> TcpStream {
         timeout(SOON, self.listener.accept()).await.expect("a connection").unwrap().0
     }
 
-    /// Accepts a connection and its CONNECT, which is given back.
-    pub async fn accept(&self) -> (Peer, Vec<u8>) {
-        let socket = self.socket().await;
-        let decoder = Decoder::new(1 << 20);
-        let mut peer = Peer { socket, bytes: Vec::new(), decoder, version: self.version };
-        let connect = peer.read().await.expect("CONNECT");
-        (peer, connect)
+    /// Accepts a connection and its CONNECT.
+    pub async fn accept(&self) -> Peer {
+        Peer::accept(&self.listener).await.0
     }
 
     /// Accepts a connection and answers its CONNECT.
     pub async fn welcome(&self, session_present: bool) -> Peer {
-        self.welcome_with(Connack::new(session_present, ReasonCode::Success)).await
+        Peer::welcome(&self.listener, session_present).await
     }
 
-    pub async fn welcome_with(&self, connack: Connack<'_>) -> Peer {
-        let (mut peer, _) = self.accept().await;
+    /// The same, with something to say beside.
+    pub async fn welcome_with(&self, session_present: bool, said: &[Property<'_>]) -> Peer {
+        let mut peer = self.accept().await;
+        let said = properties(said);
+        let mut connack = Connack::new(session_present, ReasonCode::Success);
+        connack.properties = said.as_properties();
         peer.write(Packet::Connack(connack)).await;
         peer
     }
 }
 
-/// The server's side of one connection.
-pub struct Peer {
-    pub socket: TcpStream,
-    bytes: Vec<u8>,
-    decoder: Decoder,
-    version: Version,
+/// Makes the client subscribe to everything, and grants it.
+pub async fn subscribed(peer: &mut Peer, client: &Client) -> Subscription {
+    let (subscription, ()) = tokio::join!(client.subscribe("#", QoS::ExactlyOnce), grant(peer));
+    subscription.unwrap()
 }
 
-impl Peer {
-    /// The bytes of the next packet; `None` at the end.
-    pub async fn read(&mut self) -> Option<Vec<u8>> {
-        loop {
-            if let Some((_, len)) = self.decoder.next(&self.bytes).unwrap() {
-                return Some(self.bytes.drain(..len).collect());
-            }
-            let read = timeout(SOON, self.socket.read_buf(&mut self.bytes)).await.expect("a packet in time");
-            if read.unwrap_or(0) == 0 {
-                return None;
-            }
-        }
-    }
+/// Grants the next SUBSCRIBE.
+pub async fn grant(peer: &mut Peer) {
+    let id = subscribe(peer).await;
+    let mut codes = ReasonCodesBuf::new();
+    codes.push(ReasonCode::GrantedQos2);
+    peer.write(Packet::Suback(Suback::new(id, codes.as_codes()))).await;
+}
 
-    pub async fn expect(&mut self, expected: Packet<'_>) {
-        let bytes = self.read().await.unwrap_or_else(|| panic!("the end instead of {expected:?}"));
-        assert_eq!(mqway_codec::decode(self.version, &bytes).unwrap(), expected);
+/// The identifier of the next packet, which is a SUBSCRIBE.
+pub async fn subscribe(peer: &mut Peer) -> PacketId {
+    let bytes = peer.read().await.expect("SUBSCRIBE");
+    match mqway_codec::decode(peer.version(), &bytes).unwrap() {
+        Packet::Subscribe(Subscribe { packet_id, .. }) => packet_id,
+        other => panic!("{other:?} is no SUBSCRIBE"),
     }
+}
 
-    pub async fn write(&mut self, packet: Packet<'_>) {
-        let mut bytes = Vec::new();
-        packet.encode(self.version, &mut bytes).unwrap();
-        self.write_bytes(&bytes).await;
-    }
+pub fn id(value: u16) -> PacketId {
+    PacketId::new(value).unwrap()
+}
 
-    /// Whatever it is. That the client has gone already is no fault of the test.
-    pub async fn write_bytes(&mut self, bytes: &[u8]) {
-        let _ = self.socket.write_all(bytes).await;
-    }
+pub fn ack(value: u16) -> Ack<'static> {
+    Ack::new(id(value))
+}
 
-    /// Grants the next SUBSCRIBE.
-    pub async fn grant(&mut self) {
-        let subscribe = self.read().await.expect("SUBSCRIBE");
-        assert_eq!(subscribe[0], 0x82);
-        let id = PacketId::new(u16::from_be_bytes([subscribe[2], subscribe[3]])).unwrap();
-        let mut codes = ReasonCodesBuf::new();
-        codes.push(ReasonCode::GrantedQos2);
-        self.write(Packet::Suback(Suback::new(id, codes.as_codes()))).await;
+pub fn properties(list: &[Property<'_>]) -> PropertiesBuf {
+    let mut properties = PropertiesBuf::new();
+    for property in list {
+        properties.push(*property).unwrap();
     }
-
-    /// Grants what `client` is made to subscribe to: everything.
-    pub async fn subscribed(&mut self, client: &Client) -> Subscription {
-        let (subscription, ()) = tokio::join!(client.subscribe("#", QoS::ExactlyOnce), self.grant());
-        subscription.unwrap()
-    }
+    properties
 }
 
 pub fn message(qos: QoS, payload: &str) -> Message {
     Message { qos, ..Message::new("a", payload) }
 }
 
-/// The next event, which is the loss of the connection: why, and how long the client waits.
+pub fn publish(number: u16, qos: QoS, dup: bool, payload: &str) -> Packet<'_> {
+    let mut publish = Publish::new("a", payload.as_bytes());
+    (publish.qos, publish.dup) = (qos, dup);
+    publish.packet_id = (qos != QoS::AtMostOnce).then(|| id(number));
+    Packet::Publish(publish)
+}
+
+/// Publishes in the background.
+pub fn publishing(client: &Client, qos: QoS, payload: &str) -> JoinHandle<Result<Receipt, PublishError>> {
+    let (client, message) = (client.clone(), message(qos, payload));
+    tokio::spawn(async move { timeout(SOON, client.publish(message)).await.expect("an outcome") })
+}
+
+/// Expects the client to be up to a whole exchange, and so on a connection that is well.
+pub async fn is_well(peer: &mut Peer, client: &Client) {
+    let publication = publishing(client, QoS::AtLeastOnce, "well");
+    let bytes = peer.read().await.expect("PUBLISH");
+    let Packet::Publish(publish) = mqway_codec::decode(peer.version(), &bytes).unwrap() else {
+        panic!("{bytes:02x?} is no PUBLISH");
+    };
+    assert_eq!(publish.payload, b"well");
+    peer.write(Packet::Puback(Ack::new(publish.packet_id.unwrap()))).await;
+    publication.await.unwrap().unwrap();
+}
+
+/// The next event that is the loss of the connection: why, and how long the client waits.
 pub async fn lost(events: &mut Events) -> (Arc<ConnectError>, Option<Duration>) {
     loop {
         match timeout(SOON, events.next()).await.expect("an event").expect("no end") {

@@ -9,7 +9,7 @@ use mqway_codec::{Packet, Publish};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
-use crate::peer::{SOON, Server, lost, message};
+use crate::peer::{SOON, Server, lost, message, subscribed};
 
 const FIRST: Duration = Duration::from_millis(40);
 const BACKOFF: Backoff =
@@ -179,7 +179,7 @@ async fn a_program_that_is_slow_for_longer_than_keep_alive_keeps_its_connection(
     let mut events = client.events();
     let mut peer = server.welcome(false).await;
     assert!(matches!(events.next().await.unwrap(), ConnectionEvent::Connected { .. }));
-    let mut subscription = peer.subscribed(&client).await;
+    let mut subscription = subscribed(&mut peer, &client).await;
     for text in ["1", "2", "3"] {
         peer.write(Packet::Publish(Publish::new("a", text.as_bytes()))).await;
     }

@@ -34,7 +34,7 @@ impl Peer {
     }
 
     /// What CONNECT named.
-    fn version(&self) -> Version {
+    pub fn version(&self) -> Version {
         self.decoder.version().unwrap()
     }
 
@@ -54,6 +54,16 @@ impl Peer {
     pub async fn expect(&mut self, expected: Packet<'_>) {
         let bytes = self.read().await.expect("a packet");
         assert_eq!(mqway_codec::decode(self.version(), &bytes).unwrap(), expected);
+    }
+
+    /// Whether the client has closed the connection, with no more words.
+    pub async fn expect_end(&mut self) {
+        assert_eq!(self.read().await, None);
+    }
+
+    /// Whatever it is. The client may have gone already.
+    pub async fn write_bytes(&mut self, bytes: &[u8]) {
+        let _ = self.socket.write_all(bytes).await;
     }
 
     pub async fn write(&mut self, packet: Packet<'_>) {
