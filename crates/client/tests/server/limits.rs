@@ -55,7 +55,7 @@ async fn what_the_server_does_not_take_is_told_and_never_sent_also_if_it_waited_
         (
             Property::RetainAvailable(false),
             Message { retain: true, ..message(QoS::AtLeastOnce, "x") }, // [MQTT-3.2.2-14]
-            "retains",
+            "retain",
         ),
         (
             Property::MaximumPacketSize(too_large),
