@@ -299,7 +299,10 @@ impl<C: Core> Driver<C> {
                 self.bound_unread(id, used);
             }
             Some(_) | None => {
-                self.io.pool.take_back(&mut unread);
+                match handed_over(&mut self.io.effects, id) {
+                    Some(conn) => conn.unread = unread,
+                    None => self.io.pool.take_back(&mut unread),
+                }
                 self.bound_unread(id, used);
             }
         }
@@ -308,11 +311,13 @@ impl<C: Core> Driver<C> {
     /// Keeps what the core did not use, until more comes or it resumes.
     fn keep(&mut self, id: ConnId, data: &[u8], used: usize) {
         let left = &data[used.min(data.len())..];
-        if !left.is_empty()
-            && let Some(conn) = self.io.table.find(id)
-            && conn.phase != Phase::Closing
-        {
-            self.io.pool.store(&mut conn.unread, left);
+        if !left.is_empty() {
+            let Io { table, effects, pool, .. } = &mut self.io;
+            if let Some(conn) = table.find(id).or_else(|| handed_over(effects, id))
+                && conn.phase != Phase::Closing
+            {
+                pool.store(&mut conn.unread, left);
+            }
         }
         self.bound_unread(id, used);
     }
@@ -575,6 +580,15 @@ impl<C: Core> Driver<C> {
             self.tell_closed(id, phase, origin, Why::Done);
         }
     }
+}
+
+/// A connection that the core has given to another worker in this tick. What it was just shown and has not used goes
+/// along.
+fn handed_over<M>(effects: &mut [Effect<M>], id: ConnId) -> Option<&mut Conn> {
+    effects.iter_mut().rev().find_map(|effect| match effect {
+        Effect::HandOver(moving, conn, ..) if *moving == id => Some(&mut **conn),
+        _ => None,
+    })
 }
 
 /// A socket that broke before its layers were up.

@@ -103,6 +103,33 @@ impl<M> Io<M> {
         self.send(conn, packets);
     }
 
+    /// Sends one packet that lies in two parts: what differs between receivers, and what they share. Returns how many
+    /// bytes now wait to be written to the connection's socket.
+    #[inline]
+    pub fn send_parts(&mut self, id: ConnId, head: &[u8], tail: &[u8]) -> usize {
+        let Some(conn) = self.table.find(id) else { return 0 };
+        if conn.phase != Phase::Open || conn.flags.shut {
+            return 0;
+        }
+        self.pool.lend(&mut conn.plain);
+        match &mut conn.stack {
+            None => {
+                conn.plain.extend_from_slice(head);
+                conn.plain.extend_from_slice(tail);
+            }
+            Some(stack) => {
+                stack.begin_packet(head.len() + tail.len(), &mut conn.plain);
+                stack.send_piece(head, &mut conn.plain);
+                stack.send_piece(tail, &mut conn.plain);
+            }
+        }
+        if !conn.flags.dirty {
+            conn.flags.dirty = true;
+            self.dirty.push(id);
+        }
+        conn.queued()
+    }
+
     /// Begins a packet of `len` bytes in all, which [`Io::send_piece`] then sends as they come.
     pub fn begin_packet(&mut self, conn: ConnId, len: usize) {
         self.push(conn, &[], |stack, _, out| stack.begin_packet(len, out));
@@ -143,6 +170,11 @@ impl<M> Io<M> {
     /// Bytes that wait to be written to the connection's socket.
     pub fn queued(&self, conn: ConnId) -> usize {
         self.table.look(conn).map_or(0, Conn::queued)
+    }
+
+    /// The engine's counters.
+    pub fn counters(&self) -> Arc<Counters> {
+        self.shared.counters.clone()
     }
 
     /// Bytes that a core may leave unused of one connection: a packet that must be whole can be no larger.

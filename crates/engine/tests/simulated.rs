@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use mqway_engine::sim::{Remote, Sim};
-use mqway_engine::{Limits, Target};
+use mqway_engine::{ConnId, Core, Io, Limits, Origin, Target, Why};
 use mqway_transport::{ServerOptions, websocket};
 use support::Echo;
 
@@ -79,6 +79,42 @@ fn a_connection_that_moves_to_another_worker_loses_nothing() {
         assert_eq!(read_all(&mut sim, remote, 16), b"before and after");
         assert_eq!(heard.recv().unwrap(), "arrived at 1 from 0");
         assert_eq!(sim.counters().snapshot().open, 1);
+    }
+}
+
+/// Gives a connection away once it knows, by its first two bytes, where to; there it is echoed.
+struct Sorter;
+
+impl Core for Sorter {
+    type Mail = ();
+    fn opened(&mut self, _: &mut Io<()>, _: ConnId, _: Origin) {}
+    fn data(&mut self, io: &mut Io<()>, conn: ConnId, bytes: &mut [u8]) -> usize {
+        let Some(worker) = bytes.get(1).map(|byte| usize::from(*byte)) else { return 0 };
+        if worker != io.worker() {
+            io.hand_over(conn, worker, ());
+            return 0;
+        }
+        // Two bytes each time, so that what follows is shown again.
+        io.send(conn, &bytes[..2]);
+        io.resume(conn);
+        2
+    }
+    fn ended(&mut self, _: &mut Io<()>, _: ConnId) {}
+    fn closed(&mut self, _: &mut Io<()>, _: ConnId, _: &Why) {}
+}
+
+#[test]
+fn bytes_that_made_the_core_give_a_connection_away_go_along() {
+    for seed in 0..50 {
+        let mut sim = Sim::new(seed, 3, Limits::default(), vec![ServerOptions::default()], |_| Sorter);
+        let remotes: Vec<_> = (0..6).map(|_| sim.connect(0, None).unwrap()).collect();
+        for (index, remote) in remotes.iter().enumerate() {
+            sim.write(*remote, &[7, index as u8 % 3].repeat(50));
+        }
+        sim.run(SECOND);
+        for (index, remote) in remotes.into_iter().enumerate() {
+            assert_eq!(sim.read(remote), [7, index as u8 % 3].repeat(50), "seed {seed}");
+        }
     }
 }
 

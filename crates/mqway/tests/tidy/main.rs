@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("client", &["codec", "session", "transport"]),
     ("engine", &["transport"]),
     ("proxy", &["codec", "transport", "engine"]),
+    ("broker", &["codec", "session", "routing", "transport", "engine"]),
     ("mqway", &["codec", "session", "transport", "client", "engine", "proxy"]),
 ];
 

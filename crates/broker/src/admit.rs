@@ -1,0 +1,224 @@
+//! From a client's first packet to its CONNACK.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use mqway_codec::{Connect, Packet, PropertiesBuf, PropertyId, ReasonCode};
+use mqway_engine::{CloseCode, ConnId, Io};
+use mqway_routing::Hint;
+use mqway_session::server::{Fault, Hello, Refusal, answer_to_faulty};
+
+use crate::clients::{Open, State, Timer};
+use crate::core::{BrokerCore, Peer};
+use crate::counters::Tally;
+use crate::mail::Mail;
+use crate::shared::SessionRef;
+
+impl BrokerCore {
+    /// Looks for CONNECT in the first bytes of a client. Where the client is at home elsewhere, its connection goes
+    /// there, and CONNECT is read again.
+    pub(crate) fn first_packet(&mut self, io: &mut Io<Mail>, conn: ConnId, bytes: &[u8]) -> usize {
+        let Some(client) = self.clients.find(conn) else { return bytes.len() };
+        let State::Fresh { decoder, .. } = &mut client.state else { return 0 };
+        match decoder.clone().next(bytes) {
+            Ok(None) => 0,
+            Ok(Some((Packet::Connect(connect), len))) => self.connect(io, conn, &connect, len),
+            // The decoder lets nothing else pass, [MQTT-3.1.0-1].
+            Ok(Some((_, len))) => {
+                self.refuse_silently(io, conn);
+                len
+            }
+            Err(error) => {
+                log::info!("{}: closed before CONNECT: {error}", Peer(io.peer(conn)));
+                let mut out = Vec::new();
+                answer_to_faulty(&error, &mut out);
+                if !out.is_empty() {
+                    io.send(conn, &out);
+                }
+                self.refuse_silently(io, conn);
+                bytes.len()
+            }
+        }
+    }
+
+    fn refuse_silently(&mut self, io: &mut Io<Mail>, conn: ConnId) {
+        self.house.desk.tally.connects_refused += 1;
+        self.forget(io, conn);
+        io.close(conn, CloseCode::PROTOCOL_ERROR);
+    }
+
+    /// Judges a CONNECT of `len` bytes. Returns how many of them are done with.
+    fn connect(&mut self, io: &mut Io<Mail>, conn: ConnId, connect: &Connect<'_>, len: usize) -> usize {
+        let terms = &self.house.shared.terms;
+        let judged = Hello::read(connect, terms).and_then(|hello| {
+            // [MQTT-4.12.0-1]: no method of enhanced authentication is served.
+            match connect.properties.contains(PropertyId::AuthenticationMethod) {
+                true => Err(ReasonCode::BadAuthenticationMethod),
+                false => Ok(hello),
+            }
+        });
+        let hello = match judged {
+            Ok(hello) => hello,
+            Err(reason) => {
+                self.refuse(io, conn, connect, reason, reason.name());
+                return len;
+            }
+        };
+        let (home, client_id) = match hello.client_id() {
+            Some(given) => (self.house.shared.home_of(given), None),
+            // One that is at home where the connection is.
+            None => (io.worker(), Some(self.assign(io.worker()))),
+        };
+        if home != io.worker() {
+            self.clients.remove(conn);
+            io.hand_over(conn, home, Mail::Arriving);
+            return 0;
+        }
+        if !self.rate.allows(io.now()) {
+            self.house.desk.tally.connects_over_rate += 1;
+            let reason = ReasonCode::ConnectionRateExceeded;
+            self.refuse(io, conn, connect, reason, "too many connections in a second");
+            return len;
+        }
+        self.accept(io, conn, &hello, client_id.as_deref());
+        len
+    }
+
+    /// Refuses a client, and closes. [MQTT-3.1.4-1]
+    fn refuse(
+        &mut self,
+        io: &mut Io<Mail>,
+        conn: ConnId,
+        connect: &Connect<'_>,
+        reason: ReasonCode,
+        text: &str,
+    ) {
+        log::info!("{}: refused: {text}", Peer(io.peer(conn)));
+        let most = connect.properties.maximum_packet_size().map_or(u32::MAX, NonZeroU32::get);
+        let mut out = Vec::new();
+        Refusal::new(reason, text).connack(connect.version, most, &mut out);
+        if !out.is_empty() {
+            io.send(conn, &out);
+        }
+        self.refuse_silently(io, conn);
+    }
+
+    fn accept(&mut self, io: &mut Io<Mail>, conn: ConnId, hello: &Hello<'_>, assigned: Option<&str>) {
+        let client_id = assigned.or(hello.client_id()).unwrap_or_default();
+        let (session, present) = self.session_for(io, client_id, hello.connect().clean_start);
+        let house = &mut self.house;
+        let terms = &house.shared.terms;
+        let Some(home) = house.desk.sessions.find(session) else { return };
+        home.conn = Some(conn);
+        home.blocked = false;
+        home.state.connected(hello.sender(terms), hello.granted(), terms, hello.will());
+        if let Some(load) = home.load {
+            house.shared.loads.set_away(load, false);
+        }
+        let open = Open {
+            receiver: hello.receiver(terms, io.now()),
+            session,
+            hint: Hint::default(),
+            last_topic: None,
+            replays: Vec::new(),
+            paused: false,
+        };
+        let mut out = Vec::new();
+        hello.connack(terms, present, assigned, &PropertiesBuf::new(), &mut out);
+        io.send(conn, &out); // [MQTT-3.2.0-1]
+        let due = open.receiver.silent_until();
+        if let Some(client) = self.clients.find(conn) {
+            client.state = State::Open(Box::new(open));
+            if let Some(due) = due {
+                io.set_timer(due, Timer::Client { slot: conn.slot() as u32, tag: client.tag }.key());
+            }
+        }
+        let tally = &mut self.house.desk.tally;
+        tally.packets_received += 1;
+        tally.packets_sent += 1;
+        tally.connects += 1;
+        Tally::more(&mut tally.connected, 1);
+        // What waited, and what was not acknowledged. [MQTT-4.4.0-1]
+        self.house.desk.pump(io, session, None);
+    }
+
+    /// The session that a client goes on with, or a new one; and whether it was there. [MQTT-3.1.2-4]
+    fn session_for(&mut self, io: &mut Io<Mail>, client_id: &str, clean_start: bool) -> (SessionRef, bool) {
+        let worker = io.worker();
+        let known = self.house.desk.sessions.of_client(worker, client_id);
+        if let Some(session) = known
+            && let Some(conn) = self.house.desk.sessions.find(session).and_then(|home| home.conn)
+        {
+            self.house.desk.tally.takeovers += 1;
+            self.end(io, conn, &Fault::TakenOver); // [MQTT-3.1.4-3]
+        }
+        // With its connection the session may have ended.
+        if let Some(session) = self.house.desk.sessions.of_client(worker, client_id) {
+            if !clean_start {
+                return (session, true); // [MQTT-3.1.2-5]
+            }
+            self.house.end_session(io, session);
+        }
+        let queue = self.house.shared.limits.queue_messages;
+        Tally::more(&mut self.house.desk.tally.sessions, 1);
+        (self.house.desk.sessions.insert(worker, client_id, queue), false) // [MQTT-3.1.2-6], [MQTT-3.2.2-2]
+    }
+
+    /// A client identifier that nobody has, of a client that is at home here. [MQTT-3.1.3-6]
+    fn assign(&mut self, worker: usize) -> String {
+        loop {
+            self.assigned += 1;
+            let shared = &self.house.shared;
+            // The key keeps it from being guessed, and so from being taken over.
+            let secret = shared.home_secret(self.assigned, worker);
+            let id = format!("mqway-{secret:016x}");
+            let free = self.house.desk.sessions.of_client(worker, &id).is_none();
+            if free && shared.home_of(&id) == worker {
+                return id;
+            }
+        }
+    }
+}
+
+/// CONNECTs that one worker may accept in a second.
+pub(crate) struct Rate {
+    /// In a second; `None`: any number.
+    most: Option<f64>,
+    left: f64,
+    at: Duration,
+}
+
+impl Rate {
+    /// This worker's part of a rate.
+    pub fn new(rate: Option<NonZeroU32>, workers: usize) -> Rate {
+        let most = rate.map(|rate| (f64::from(rate.get()) / workers.max(1) as f64).max(1.0));
+        Rate { most, left: most.unwrap_or(0.0), at: Duration::ZERO }
+    }
+
+    /// Whether there is room for one more, which is then taken.
+    pub fn allows(&mut self, now: Duration) -> bool {
+        let Some(most) = self.most else { return true };
+        let passed = now.saturating_sub(self.at).as_secs_f64();
+        self.at = now;
+        self.left = (self.left + passed * most).min(most);
+        let allowed = self.left >= 1.0;
+        if allowed {
+            self.left -= 1.0;
+        }
+        allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_allows_a_second_s_worth_at_once_and_then_as_time_goes() {
+        let mut rate = Rate::new(NonZeroU32::new(4), 2);
+        let second = Duration::from_secs(1);
+        assert!(rate.allows(second) && rate.allows(second) && !rate.allows(second));
+        assert!(rate.allows(second + second / 2) && !rate.allows(second + second / 2));
+        assert!(Rate::new(None, 2).allows(second));
+    }
+}

@@ -1,0 +1,227 @@
+//! Starting, using and stopping a broker from Rust.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
+use std::time::Duration;
+
+use mqway_codec::{QoS, TopicError, TopicFilter, TopicName};
+use mqway_engine::{Bind, Bound, Engine, Listener, ListenerId, Poster, StartError};
+use mqway_transport::ServerOptions;
+
+use crate::core::BrokerCore;
+use crate::mail::{LocalSubscription, Mail};
+use crate::shared::Shared;
+use crate::sys::Sys;
+use crate::{Config, Counters, Message};
+
+/// A running broker.
+///
+/// ```
+/// use mqway_broker::{Broker, Message};
+///
+/// let broker = Broker::builder().listen_tcp("127.0.0.1", 0).start()?;
+/// println!("clients may come to {}", broker.addresses()[0]);
+///
+/// let readings = broker.subscribe("sensors/+", 100)?;
+/// broker.publish(Message::new("sensors/attic", "21.5"))?;
+/// let message = readings.recv_timeout(std::time::Duration::from_secs(5))?;
+/// assert_eq!(&*message.topic, "sensors/attic");
+///
+/// broker.stop(std::time::Duration::from_secs(1));
+/// assert!(broker.join());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Broker {
+    engine: Engine<Mail>,
+    shared: Arc<Shared>,
+    next_number: AtomicU64,
+}
+
+/// Puts a broker together.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    config: Config,
+}
+
+/// Why the broker did not take something over.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTaken {
+    /// The topic name or filter is none.
+    #[error("the topic {0}")]
+    Topic(#[from] TopicError),
+    /// The broker has stopped, or is too busy.
+    #[error("the broker has stopped, or is too busy")]
+    Busy,
+}
+
+impl Builder {
+    /// A broker with this configuration.
+    pub fn new(config: Config) -> Builder {
+        Builder { config }
+    }
+
+    /// Accepts clients over TCP here. An empty host means all addresses, port 0 any free one.
+    pub fn listen_tcp(mut self, host: &str, port: u16) -> Builder {
+        self.config.listeners.push(Listener::new(Bind::tcp(host, port)));
+        self
+    }
+
+    /// Accepts clients here, over the layers that the listener has.
+    pub fn listen(mut self, listener: Listener) -> Builder {
+        self.config.listeners.push(listener);
+        self
+    }
+
+    /// Changes the configuration.
+    pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Builder {
+        change(&mut self.config);
+        self
+    }
+
+    /// Starts it, in threads of its own.
+    ///
+    /// # Errors
+    /// If an address cannot be listened at, or the system gives no thread.
+    pub fn start(self) -> Result<Broker, StartError> {
+        Broker::start(self.config)
+    }
+}
+
+impl Broker {
+    /// A broker to be put together.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Listens and runs, in threads of its own.
+    ///
+    /// # Errors
+    /// If an address cannot be listened at, or the system gives no thread.
+    pub fn start(config: Config) -> Result<Broker, StartError> {
+        let Config { listeners, engine, terms, limits, sys_interval } = config;
+        let workers = engine.workers.max(1);
+        let shared = Arc::new(Shared::new(terms, limits, workers, random_key()));
+        let enough = engine.limits.high_water;
+        let engine = Engine::start(engine, listeners, |worker| {
+            let sys = sys_interval.filter(|_| worker == 0).map(Sys::new);
+            BrokerCore::new(worker, shared.clone(), enough, sys)
+        })?;
+        let broker = Broker { engine, shared, next_number: AtomicU64::new(1) };
+        // A mailbox that is empty takes it.
+        let _ = broker.poster().post(0, Mail::Begin);
+        Ok(broker)
+    }
+
+    /// Where the listeners listen, in their order.
+    pub fn addresses(&self) -> &[Bound] {
+        self.engine.addresses()
+    }
+
+    /// What the broker counts; readable also after its end.
+    pub fn counters(&self) -> Arc<Counters> {
+        self.shared.counters.clone()
+    }
+
+    /// What the engine below it counts.
+    pub fn engine_counters(&self) -> Arc<mqway_engine::Counters> {
+        self.engine.counters()
+    }
+
+    /// Publishes a message to all who have subscribed. Messages of one topic keep their order.
+    ///
+    /// # Errors
+    /// If its topic is none, or the broker does not take it.
+    pub fn publish(&self, message: Message) -> Result<(), NotTaken> {
+        TopicName::new(&message.topic)?;
+        let poster = self.poster();
+        let worker = self.shared.home_of(&message.topic);
+        poster.post(worker, Mail::Publish(Arc::new(message))).map_err(|_| NotTaken::Busy)
+    }
+
+    /// Subscribes to what matches `filter`, retained messages first. At most `waiting` messages wait to be taken;
+    /// beyond that they are dropped, and counted. When this returns, nothing published from then on is missed.
+    ///
+    /// # Errors
+    /// If the filter is none, or the broker does not take it.
+    pub fn subscribe(&self, filter: &str, waiting: usize) -> Result<Subscription, NotTaken> {
+        TopicFilter::new(filter)?;
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let (to, messages) = sync_channel(waiting);
+        let (done, stands) = sync_channel(1);
+        let poster = self.poster();
+        let worker = number as usize % poster.workers();
+        let subscription =
+            LocalSubscription { number, filter: filter.into(), qos: QoS::ExactlyOnce, to, done };
+        poster.post(worker, Mail::Subscribe(Box::new(subscription))).map_err(|_| NotTaken::Busy)?;
+        stands.recv().map_err(|_| NotTaken::Busy)?;
+        Ok(Subscription { messages, number, worker, poster })
+    }
+
+    /// Gives the connections that a listener accepts from now on other layers: a new certificate, say.
+    pub fn reload_listener(&self, listener: ListenerId, options: &ServerOptions) {
+        self.engine.reload(listener, options);
+    }
+
+    /// Stops accepting and ends all connections: clients of 5.0 are told. What was sent is still written, within
+    /// `grace`.
+    pub fn stop(&self, grace: Duration) {
+        self.engine.stop(grace);
+    }
+
+    /// Waits for the end. False if a worker panicked.
+    pub fn join(self) -> bool {
+        self.engine.join()
+    }
+
+    fn poster(&self) -> Poster<Mail> {
+        self.engine.poster()
+    }
+}
+
+/// Messages for the program itself. Dropping it unsubscribes.
+pub struct Subscription {
+    messages: Receiver<Arc<Message>>,
+    number: u64,
+    worker: usize,
+    poster: Poster<Mail>,
+}
+
+impl Subscription {
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    /// If none comes in time, or the broker has stopped.
+    pub fn recv_timeout(&self, time: Duration) -> Result<Arc<Message>, RecvTimeoutError> {
+        self.messages.recv_timeout(time)
+    }
+
+    /// The next message, if one waits.
+    ///
+    /// # Errors
+    /// If none does, or the broker has stopped.
+    pub fn try_recv(&self) -> Result<Arc<Message>, TryRecvError> {
+        self.messages.try_recv()
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        // A broker that has stopped has forgotten it anyway.
+        let _ = self.poster.post(self.worker, Mail::Unsubscribe(self.number));
+    }
+}
+
+/// What nobody outside knows: the standard library draws it for its own hash maps.
+fn random_key() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}

@@ -1,0 +1,163 @@
+//! The connections of one worker, as the broker sees them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mqway_codec::Decoder;
+use mqway_engine::ConnId;
+use mqway_routing::{Hint, RetainedCursor};
+use mqway_session::server::Receiver;
+
+use crate::deliver::Grant;
+use crate::shared::SessionRef;
+
+/// One connection.
+pub(crate) struct Client {
+    pub conn: ConnId,
+    /// Tells its timers from those of a connection that had the same place.
+    pub tag: u32,
+    pub state: State,
+}
+
+/// How far it is.
+pub(crate) enum State {
+    /// CONNECT is awaited, at the latest until then.
+    Fresh { decoder: Decoder, deadline: Duration },
+    /// CONNECT was accepted.
+    Open(Box<Open>),
+}
+
+/// An accepted client's connection, but for the sending half, which the session has.
+pub(crate) struct Open {
+    pub receiver: Receiver,
+    pub session: SessionRef,
+    /// Where the route of its last message was.
+    pub hint: Hint,
+    /// The topic of its last message that was kept.
+    pub last_topic: Option<Arc<str>>,
+    /// Retained messages that it is still to get; the last one is under way.
+    pub replays: Vec<Replay>,
+    /// Its reading is stopped, until its own output or another worker has caught up.
+    pub paused: bool,
+}
+
+/// The retained messages of one subscription.
+pub(crate) struct Replay {
+    pub cursor: RetainedCursor,
+    pub grant: Grant,
+}
+
+/// The connections by place.
+#[derive(Default)]
+pub(crate) struct Clients {
+    places: Vec<Option<Client>>,
+    last_tag: u32,
+}
+
+impl Clients {
+    /// Adds a connection; its tag.
+    pub fn insert(&mut self, conn: ConnId, state: State) -> u32 {
+        if self.places.len() <= conn.slot() {
+            self.places.resize_with(conn.slot() + 1, || None);
+        }
+        self.last_tag = self.last_tag.wrapping_add(1);
+        self.places[conn.slot()] = Some(Client { conn, tag: self.last_tag, state });
+        self.last_tag
+    }
+
+    /// Takes a connection out.
+    pub fn remove(&mut self, conn: ConnId) -> Option<Client> {
+        self.find(conn)?;
+        self.places.get_mut(conn.slot())?.take()
+    }
+
+    #[inline]
+    pub fn find(&mut self, conn: ConnId) -> Option<&mut Client> {
+        self.places.get_mut(conn.slot())?.as_mut().filter(|client| client.conn == conn)
+    }
+
+    /// The connection with this tag at this place.
+    pub fn tagged(&mut self, slot: usize, tag: u32) -> Option<&mut Client> {
+        self.places.get_mut(slot)?.as_mut().filter(|client| client.tag & TAG == tag & TAG)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<ConnId> {
+        self.places.iter().flatten().map(|client| client.conn).collect()
+    }
+}
+
+impl Client {
+    pub fn open(&mut self) -> Option<&mut Open> {
+        match &mut self.state {
+            State::Open(open) => Some(open),
+            State::Fresh { .. } => None,
+        }
+    }
+}
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timer {
+    /// A connection's CONNECT or keep alive.
+    Client { slot: u32, tag: u32 },
+    /// A session's end or will.
+    Session { slot: u32, generation: u16 },
+    /// More is to be sent to sessions.
+    Unfinished,
+    /// The topics below `$SYS`.
+    Sys,
+    /// Publishers wait for other workers.
+    Throttled,
+}
+
+/// The bits of a tag that a timer has room for.
+const TAG: u32 = (1 << 29) - 1;
+
+impl Timer {
+    pub fn key(self) -> u64 {
+        let pack = |kind: u64, tag: u32, slot: u32| kind << 61 | u64::from(tag & TAG) << 32 | u64::from(slot);
+        match self {
+            Timer::Client { slot, tag } => pack(0, tag, slot),
+            Timer::Session { slot, generation } => pack(1, generation.into(), slot),
+            Timer::Unfinished => pack(2, 0, 0),
+            Timer::Sys => pack(3, 0, 0),
+            Timer::Throttled => pack(4, 0, 0),
+        }
+    }
+
+    pub fn of_key(key: u64) -> Timer {
+        let (slot, tag) = (key as u32, (key >> 32) as u32 & TAG);
+        match key >> 61 {
+            0 => Timer::Client { slot, tag },
+            1 => Timer::Session { slot, generation: tag as u16 },
+            2 => Timer::Unfinished,
+            3 => Timer::Sys,
+            _ => Timer::Throttled,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_is_found_again_by_its_key() {
+        for timer in [
+            Timer::Client { slot: u32::MAX, tag: TAG },
+            Timer::Session { slot: 7, generation: u16::MAX },
+            Timer::Unfinished,
+            Timer::Sys,
+            Timer::Throttled,
+        ] {
+            assert_eq!(Timer::of_key(timer.key()), timer);
+        }
+    }
+
+    #[test]
+    fn an_idle_client_is_small() {
+        assert!(size_of::<Client>() <= 64, "{}", size_of::<Client>());
+        assert!(size_of::<Open>() <= 160, "{}", size_of::<Open>());
+    }
+}

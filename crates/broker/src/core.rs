@@ -1,0 +1,336 @@
+//! The broker as the engine drives it: connections, and what happens to them.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mqway_codec::Decoder;
+use mqway_engine::{CloseCode, ConnId, Core, Io, Origin, Why};
+use mqway_session::server::{Fault, farewell};
+
+use crate::admit::Rate;
+use crate::clients::{Clients, State, Timer};
+use crate::counters::Tally;
+use crate::house::{House, Then};
+use crate::local::Locals;
+use crate::mail::Mail;
+use crate::shared::{SessionRef, Shared};
+use crate::sys::Sys;
+
+/// One worker's broker.
+pub(crate) struct BrokerCore {
+    pub(crate) clients: Clients,
+    pub(crate) house: House,
+    pub(crate) rate: Rate,
+    pub(crate) locals: Locals,
+    /// Publishes `$SYS`; on one worker only.
+    sys: Option<Sys>,
+    /// Publishers whose reading is stopped because other workers are behind.
+    throttled: Vec<ConnId>,
+    /// Numbers for client identifiers that are assigned here.
+    pub(crate) assigned: u64,
+    stopping: bool,
+    /// The timer for what is unfinished is set.
+    armed: bool,
+    began: bool,
+}
+
+/// Bytes of the largest CONNECT: each of its texts may have 64 KiB.
+const LARGEST_CONNECT: usize = 512 * 1024;
+
+/// How often it is looked whether publishers may go on.
+const THROTTLE: std::time::Duration = std::time::Duration::from_millis(2);
+
+impl BrokerCore {
+    pub fn new(worker: usize, shared: Arc<Shared>, enough: usize, sys: Option<Sys>) -> BrokerCore {
+        let rate = Rate::new(shared.limits.connect_rate, shared.on_the_way.len());
+        BrokerCore {
+            clients: Clients::default(),
+            house: House::new(worker, shared, enough),
+            rate,
+            locals: Locals::default(),
+            sys,
+            throttled: Vec::new(),
+            assigned: 0,
+            stopping: false,
+            armed: false,
+            began: false,
+        }
+    }
+
+    /// A connection whose CONNECT is to come.
+    fn expect_connect(&mut self, io: &mut Io<Mail>, conn: ConnId) {
+        let limits = &self.house.shared.limits;
+        let deadline = io.now() + limits.connect_time;
+        let decoder = Decoder::new(LARGEST_CONNECT.min(self.house.shared.terms.maximum_packet));
+        let tag = self.clients.insert(conn, State::Fresh { decoder, deadline });
+        io.set_timer(deadline, Timer::Client { slot: conn.slot() as u32, tag }.key());
+    }
+
+    /// Ends a connection because of a fault, and says so where the version has a word for it.
+    pub(crate) fn end(&mut self, io: &mut Io<Mail>, conn: ConnId, fault: &Fault) {
+        let Some(client) = self.clients.find(conn) else { return };
+        if let Some(open) = client.open() {
+            let session = open.session;
+            let version = open.receiver.version();
+            if let Some(home) = self.house.desk.sessions.find(session) {
+                let most = home.state.sender().map_or(u32::MAX, |sender| sender.maximum_packet());
+                let mut out = Vec::new();
+                farewell(version, fault.reason(), &fault.to_string(), most, &mut out);
+                if !out.is_empty() {
+                    io.send(conn, &out); // [MQTT-4.13.1-1]
+                    self.house.desk.tally.packets_sent += 1;
+                }
+            }
+        }
+        let code = match fault {
+            Fault::ShuttingDown => CloseCode::GOING_AWAY,
+            Fault::TakenOver | Fault::KeepAlive => CloseCode::NORMAL,
+            Fault::Limit(_) => CloseCode::POLICY,
+            _ => CloseCode::PROTOCOL_ERROR,
+        };
+        log::debug!("{}: ended: {fault}", Peer(io.peer(conn)));
+        self.forget(io, conn);
+        io.close(conn, code);
+    }
+
+    /// The connection is no more: its session goes on without, or ends.
+    pub(crate) fn forget(&mut self, io: &mut Io<Mail>, conn: ConnId) {
+        let Some(mut client) = self.clients.remove(conn) else { return };
+        let Some(open) = client.open() else { return };
+        let session = open.session;
+        let house = &mut self.house;
+        let Some(home) = house.desk.sessions.find(session).filter(|home| home.conn == Some(conn)) else {
+            return;
+        };
+        home.conn = None;
+        home.blocked = false;
+        if let Some(load) = home.load {
+            house.shared.loads.set_away(load, true);
+        }
+        home.state.disconnected(io.now());
+        Tally::less(&mut house.desk.tally.connected, 1);
+        house.look_after(io, session);
+    }
+
+    /// Goes on with sessions that had more to send than fitted.
+    fn finish_unfinished(&mut self, io: &mut Io<Mail>) {
+        self.armed = false;
+        for session in std::mem::take(&mut self.house.desk.unfinished) {
+            let enough = self.house.desk.enough;
+            let Some(home) = self.house.desk.sessions.find(session) else { continue };
+            let Some(conn) = home.conn else { continue };
+            if io.queued(conn) <= enough {
+                self.go_on(io, conn, session);
+            }
+        }
+    }
+
+    /// A receiver has room again.
+    fn go_on(&mut self, io: &mut Io<Mail>, conn: ConnId, session: SessionRef) {
+        let Some(home) = self.house.desk.sessions.find(session) else { return };
+        home.blocked = false;
+        self.house.desk.pump(io, session, None);
+        if let Some(open) = self.clients.find(conn).and_then(|client| client.open()) {
+            self.house.replay(io, open);
+        }
+    }
+
+    /// Stops the reading of a publisher while other workers are behind with what it has sent.
+    fn throttle(&mut self, io: &mut Io<Mail>, conn: ConnId) {
+        let behind = |worker: usize| self.house.shared.is_behind(worker);
+        if !(0..io.workers()).any(behind) {
+            return;
+        }
+        io.pause(conn);
+        self.house.desk.tally.pauses += 1;
+        if self.throttled.is_empty() {
+            io.set_timer(io.now() + THROTTLE, Timer::Throttled.key());
+        }
+        self.throttled.push(conn);
+    }
+
+    fn end_throttle(&mut self, io: &mut Io<Mail>) {
+        if (0..io.workers()).any(|worker| self.house.shared.is_behind(worker)) {
+            return io.set_timer(io.now() + THROTTLE, Timer::Throttled.key());
+        }
+        for conn in std::mem::take(&mut self.throttled) {
+            let paused =
+                self.clients.find(conn).and_then(|client| client.open()).is_some_and(|open| open.paused);
+            if !paused {
+                io.resume(conn);
+            }
+        }
+    }
+
+    fn client_timer(&mut self, io: &mut Io<Mail>, slot: u32, tag: u32) {
+        let Some(client) = self.clients.tagged(slot as usize, tag) else { return };
+        let conn = client.conn;
+        let due = match &client.state {
+            State::Fresh { deadline, .. } => Some(*deadline),
+            State::Open(open) => open.receiver.silent_until(),
+        };
+        let Some(due) = due else { return };
+        if due > io.now() {
+            return io.set_timer(due, Timer::Client { slot, tag }.key());
+        }
+        match &client.state {
+            State::Fresh { .. } => {
+                self.house.desk.tally.connect_timeouts += 1;
+                log::info!("{}: closed: no CONNECT in time", Peer(io.peer(conn)));
+                self.forget(io, conn);
+                io.close(conn, CloseCode::POLICY);
+            }
+            State::Open(_) => {
+                self.house.desk.tally.keep_alive_timeouts += 1;
+                self.end(io, conn, &Fault::KeepAlive); // [MQTT-3.1.2-22]
+            }
+        }
+    }
+
+    fn session_timer(&mut self, io: &mut Io<Mail>, slot: u32, generation: u16) {
+        let session = SessionRef { worker: io.worker() as u16, generation, slot };
+        if let Some(home) = self.house.desk.sessions.find(session) {
+            home.timer = None;
+            self.house.look_after(io, session);
+        }
+    }
+}
+
+impl Core for BrokerCore {
+    type Mail = Mail;
+
+    fn opened(&mut self, io: &mut Io<Mail>, conn: ConnId, _: Origin) {
+        // What TLS and HTTP told is for hooks that authorise; without them it only takes memory.
+        io.take_facts(conn);
+        self.expect_connect(io, conn);
+    }
+
+    fn data(&mut self, io: &mut Io<Mail>, conn: ConnId, bytes: &mut [u8]) -> usize {
+        let Some(client) = self.clients.find(conn) else { return bytes.len() };
+        let greeted = match &client.state {
+            State::Fresh { .. } => self.first_packet(io, conn, bytes),
+            State::Open(_) => 0,
+        };
+        // What stands right behind CONNECT is as good as what comes later. [MQTT-3.1.4-5]
+        let Some(open) = self.clients.find(conn).and_then(|client| client.open()) else { return greeted };
+        let (used, then) = self.house.serve(io, conn, open, &bytes[greeted..]);
+        let used = greeted + used;
+        match then {
+            Then::Go => {
+                if self.house.desk.parcels.iter().any(|parcels| !parcels.is_empty()) {
+                    self.throttle(io, conn);
+                }
+                used
+            }
+            Then::Leave => {
+                self.forget(io, conn);
+                io.close(conn, CloseCode::NORMAL);
+                bytes.len()
+            }
+            Then::End(fault) => {
+                self.house.desk.tally.client_faults += 1;
+                log::info!("{}: closed: {fault}", Peer(io.peer(conn)));
+                self.end(io, conn, &fault);
+                bytes.len()
+            }
+        }
+    }
+
+    fn ended(&mut self, io: &mut Io<Mail>, conn: ConnId) {
+        self.forget(io, conn);
+        io.close(conn, CloseCode::NORMAL);
+    }
+
+    fn closed(&mut self, io: &mut Io<Mail>, conn: ConnId, why: &Why) {
+        log::debug!("{}: over: {why}", Peer(io.peer(conn)));
+        self.forget(io, conn);
+    }
+
+    fn blocked(&mut self, io: &mut Io<Mail>, conn: ConnId) {
+        let Some(open) = self.clients.find(conn).and_then(|client| client.open()) else { return };
+        // Its acknowledgements would pile up behind what it does not read.
+        open.paused = true;
+        io.pause(conn);
+        self.house.desk.tally.pauses += 1;
+        if let Some(home) = self.house.desk.sessions.find(open.session) {
+            home.blocked = true;
+            if let Some(load) = home.load {
+                self.house.shared.loads.set_away(load, true);
+            }
+        }
+    }
+
+    fn unblocked(&mut self, io: &mut Io<Mail>, conn: ConnId) {
+        let Some(open) = self.clients.find(conn).and_then(|client| client.open()) else { return };
+        open.paused = false;
+        open.receiver.heard(io.now());
+        let session = open.session;
+        io.resume(conn);
+        if let Some(load) = self.house.desk.sessions.find(session).and_then(|home| home.load) {
+            self.house.shared.loads.set_away(load, false);
+        }
+        self.go_on(io, conn, session);
+    }
+
+    fn arrived(&mut self, io: &mut Io<Mail>, conn: ConnId, _: Mail) {
+        // CONNECT lies unread, and is shown next.
+        self.expect_connect(io, conn);
+    }
+
+    fn timer(&mut self, io: &mut Io<Mail>, key: u64) {
+        match Timer::of_key(key) {
+            Timer::Client { slot, tag } => self.client_timer(io, slot, tag),
+            Timer::Session { slot, generation } => self.session_timer(io, slot, generation),
+            Timer::Unfinished => self.finish_unfinished(io),
+            Timer::Throttled => self.end_throttle(io),
+            Timer::Sys => {
+                if let Some(sys) = &mut self.sys {
+                    let next = sys.publish(io, &mut self.house);
+                    io.set_timer(next, Timer::Sys.key());
+                }
+            }
+        }
+    }
+
+    fn mail(&mut self, io: &mut Io<Mail>, mail: Mail) {
+        match mail {
+            Mail::Arriving => {}
+            Mail::Parcels(parcels) => self.house.desk.receive(io, parcels),
+            Mail::Publish(message) => self.house.publish_own(io, &message, None),
+            Mail::Subscribe(subscription) => self.locals.subscribe(&mut self.house, *subscription),
+            Mail::Unsubscribe(number) => self.locals.unsubscribe(io, &mut self.house, number),
+            Mail::Begin => {}
+        }
+        if !std::mem::replace(&mut self.began, true) && self.sys.is_some() {
+            io.set_timer(io.now(), Timer::Sys.key());
+        }
+    }
+
+    fn end_tick(&mut self, io: &mut Io<Mail>) {
+        self.house.desk.send_parcels(io);
+        if !self.house.desk.unfinished.is_empty() && !std::mem::replace(&mut self.armed, true) {
+            io.set_timer(io.now(), Timer::Unfinished.key());
+        }
+        self.house.shared.counters.add(&mut self.house.desk.tally);
+    }
+
+    fn stop(&mut self, io: &mut Io<Mail>) {
+        self.stopping = true;
+        for conn in self.clients.all() {
+            self.end(io, conn, &Fault::ShuttingDown);
+        }
+    }
+}
+
+/// The address of a client, for the log.
+pub(crate) struct Peer(pub Option<SocketAddr>);
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("a client"),
+        }
+    }
+}

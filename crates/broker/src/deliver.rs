@@ -1,0 +1,412 @@
+//! The last steps of the walk: from a message and its targets to the sessions, and from these to their connections.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use mqway_codec::{PacketType, QoS, ReasonCode};
+use mqway_engine::Io;
+use mqway_routing::{Route, Share, ShareId, Target};
+use mqway_session::Outgoing;
+use mqway_session::server::acknowledge;
+
+use crate::config::QueueFull;
+use crate::counters::Tally;
+use crate::loads::LoadId;
+use crate::mail::{Mail, Parcel};
+use crate::message::{Delivery, Draft, Identifiers, Message};
+use crate::sessions::{Home, Sessions};
+use crate::shared::{Agreed, SessionRef, Shared};
+use crate::writer::{Letter, Unwritten, Writer};
+
+/// Where one worker's deliveries are made.
+pub(crate) struct Desk {
+    pub worker: usize,
+    pub sessions: Sessions,
+    pub tally: Tally,
+    pub shared: Arc<Shared>,
+    /// Bytes in the engine above which a receiver has to wait for the rest.
+    pub enough: usize,
+    pub writer: Writer,
+    /// For other workers, by worker; sent at the end of the tick.
+    pub parcels: Vec<Vec<Parcel>>,
+    /// Sessions with more to send than fitted into this tick.
+    pub unfinished: Vec<SessionRef>,
+    serial: u64,
+    /// Whose turn it is among equals.
+    turn: usize,
+    /// Packets that are made here.
+    answer: Vec<u8>,
+}
+
+/// What a session was promised for a message: the sum of its subscriptions that match.
+#[derive(Clone, Debug)]
+pub(crate) struct Grant {
+    pub qos: QoS,
+    pub retain_as_published: bool,
+    pub identifiers: Identifiers,
+    pub share: Option<ShareId>,
+}
+
+impl Grant {
+    fn of(agreed: &Agreed) -> Grant {
+        let mut identifiers = Identifiers::None;
+        if let Some(id) = agreed.identifier {
+            identifiers = Identifiers::One([id]);
+        }
+        Grant { qos: agreed.qos, retain_as_published: agreed.retain_as_published, identifiers, share: None }
+    }
+
+    /// One copy for all of a session's subscriptions, with the highest QoS and every identifier. [MQTT-3.3.4-2],
+    /// [MQTT-3.3.4-4]
+    fn add(&mut self, agreed: &Agreed) {
+        self.qos = self.qos.max(agreed.qos);
+        self.retain_as_published |= agreed.retain_as_published;
+        if let Some(id) = agreed.identifier {
+            self.identifiers.push(id);
+        }
+    }
+}
+
+/// QoS 0 for a receiver is dropped above so many times what is enough for it: a burst within one tick passes.
+const BURST: usize = 8;
+
+impl Desk {
+    pub fn new(worker: usize, shared: Arc<Shared>, enough: usize) -> Desk {
+        Desk {
+            worker,
+            sessions: Sessions::default(),
+            tally: Tally::default(),
+            enough,
+            writer: Writer::default(),
+            parcels: shared.on_the_way.iter().map(|_| Vec::new()).collect(),
+            shared,
+            unfinished: Vec::new(),
+            serial: 0,
+            turn: 0,
+            answer: Vec::new(),
+        }
+    }
+
+    /// A number for the next draft.
+    #[inline]
+    pub fn next_serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    /// Takes a message to all of its targets.
+    #[inline]
+    pub fn distribute(
+        &mut self,
+        io: &mut Io<Mail>,
+        route: &Route<SessionRef, Agreed>,
+        draft: &mut Draft<'_>,
+    ) {
+        let direct = route.direct();
+        let mut at = 0;
+        while let Some(first) = direct.get(at) {
+            let subscriber = first.subscriber;
+            let mut grant: Option<Grant> = None;
+            while let Some(target) = direct.get(at).filter(|target| target.subscriber == subscriber) {
+                at += 1;
+                if target.options.no_local && draft.from == Some(subscriber) {
+                    continue; // [MQTT-3.8.3-3]
+                }
+                match &mut grant {
+                    None => grant = Some(Grant::of(&target.options)),
+                    Some(grant) => grant.add(&target.options),
+                }
+            }
+            if let Some(grant) = grant {
+                self.hand(io, subscriber, draft, grant);
+            }
+        }
+        for share in route.shares() {
+            self.distribute_share(io, &share, draft);
+        }
+    }
+
+    /// Takes a message to one member of a shared subscription (5.0 §4.8.2), with what was granted to it. [MQTT-4.8.2-3]
+    fn distribute_share(
+        &mut self,
+        io: &mut Io<Mail>,
+        share: &Share<'_, SessionRef, Agreed>,
+        draft: &mut Draft<'_>,
+    ) {
+        let Some(member) = self.pick(share.members, None) else { return };
+        self.hand_to_member(io, share.id, member, draft);
+    }
+
+    pub fn hand_to_member(
+        &mut self,
+        io: &mut Io<Mail>,
+        share: ShareId,
+        member: Target<SessionRef, Agreed>,
+        draft: &mut Draft<'_>,
+    ) {
+        let mut grant = Grant::of(&member.options);
+        grant.share = Some(share);
+        if let Some(load) = member.options.load
+            && draft.qos.min(grant.qos) > QoS::AtMostOnce
+        {
+            self.shared.loads.more(load);
+        }
+        self.hand(io, member.subscriber, draft, grant);
+    }
+
+    /// The member with the least to do, and of those that are equal another each time.
+    pub fn pick(
+        &mut self,
+        members: &[Target<SessionRef, Agreed>],
+        but: Option<SessionRef>,
+    ) -> Option<Target<SessionRef, Agreed>> {
+        self.turn = self.turn.wrapping_add(1);
+        let load = |agreed: &Agreed| agreed.load.map_or(0, |load: LoadId| self.shared.loads.of(load));
+        let start = self.turn % members.len().max(1);
+        let (before, from) = members.split_at_checked(start)?;
+        let in_turn = from.iter().chain(before).filter(|member| Some(member.subscriber) != but);
+        in_turn.min_by_key(|member| load(&member.options)).copied()
+    }
+
+    /// Takes a message to one session, here or at another worker.
+    #[inline]
+    fn hand(&mut self, io: &mut Io<Mail>, to: SessionRef, draft: &mut Draft<'_>, grant: Grant) {
+        if usize::from(to.worker) == self.worker {
+            self.deliver(io, to, draft, grant);
+        } else {
+            self.send_away(to, draft, grant);
+        }
+    }
+
+    fn send_away(&mut self, to: SessionRef, draft: &mut Draft<'_>, grant: Grant) {
+        let worker = usize::from(to.worker);
+        let message = draft.shared();
+        if let (Some(parcels), Some(bytes)) =
+            (self.parcels.get_mut(worker), self.shared.on_the_way.get(worker))
+        {
+            bytes.fetch_add(message.size() as i64, Ordering::Relaxed);
+            parcels.push(Parcel { to, message, grant });
+        }
+    }
+
+    /// Takes a message to a session that is at home here.
+    #[inline]
+    pub fn deliver(&mut self, io: &mut Io<Mail>, to: SessionRef, draft: &mut Draft<'_>, grant: Grant) {
+        let Some(home) = self.sessions.find(to) else { return };
+        let qos = draft.qos.min(grant.qos); // [MQTT-3.8.4-8]
+        let retain = grant.retain_as_published && draft.retain; // [MQTT-3.3.1-12], [MQTT-3.3.1-13]
+        if let Some(local) = &home.local {
+            if local.try_send(draft.shared()).is_err() {
+                self.tally.dropped_local += 1;
+            }
+            return;
+        }
+        if qos > QoS::AtMostOnce {
+            let delivery = Delivery {
+                message: draft.shared(),
+                identifiers: grant.identifiers,
+                retain,
+                share: grant.share,
+            };
+            return self.enqueue(io, to, qos, delivery, Some(draft));
+        }
+        let Some(conn) = home.conn else { return };
+        if home.blocked && io.queued(conn) > self.enough * BURST {
+            self.tally.dropped_slow += 1;
+            return;
+        }
+        let Some(sender) = home.state.sender() else { return };
+        let letter = Letter {
+            serial: draft.serial,
+            topic: draft.topic,
+            payload: draft.payload,
+            properties: draft.properties,
+            expires: draft.expires,
+            qos,
+            id: None,
+            dup: false,
+            retain,
+            identifiers: grant.identifiers.as_slice(),
+        };
+        match self.writer.write(io, conn, sender, &letter) {
+            Ok(waiting) => {
+                self.tally.sent(draft.payload.len());
+                if waiting > self.enough && !home.blocked {
+                    home.blocked = true;
+                    self.unfinished.push(to);
+                }
+            }
+            Err(unwritten) => self.tally.unwritten(&unwritten),
+        }
+    }
+
+    /// Adds a delivery of QoS 1 or 2 to a session, within its limits and behind those before it, and sends what may be
+    /// sent. [MQTT-4.5.0-1], [MQTT-4.6.0-5]
+    /// `draft` is the
+    /// message if it is just being routed.
+    pub fn enqueue(
+        &mut self,
+        io: &mut Io<Mail>,
+        to: SessionRef,
+        qos: QoS,
+        delivery: Delivery,
+        draft: Option<&Draft<'_>>,
+    ) {
+        let Some(home) = self.sessions.find(to) else { return };
+        let (shared, limits) = (&self.shared, &self.shared.limits);
+        let size = delivery.message.size();
+        if home.bytes + size > limits.queue_bytes
+            || shared.counters.stored_bytes.load(Ordering::Relaxed) > limits.stored_bytes
+        {
+            self.tally.dropped_queue_bytes += 1;
+            return drop_delivery(shared, home, &delivery);
+        }
+        if limits.queue_full == QueueFull::DropOldest
+            && home.state.queued() >= limits.queue_messages
+            && let Some(oldest) = home.state.pop_oldest()
+        {
+            self.tally.dropped_queue_full += 1;
+            release(&mut self.tally, shared, home, &oldest);
+        }
+        match home.state.push(qos, delivery) {
+            Ok(()) => {
+                home.bytes += size;
+                Tally::more(&mut self.tally.stored, 1);
+                Tally::more(&mut self.tally.stored_bytes, size as u64);
+                self.pump(io, to, draft);
+            }
+            Err(delivery) => {
+                self.tally.dropped_queue_full += 1;
+                drop_delivery(shared, home, &delivery);
+            }
+        }
+    }
+
+    /// Sends of a session's messages what may be sent now.
+    pub fn pump(&mut self, io: &mut Io<Mail>, session: SessionRef, draft: Option<&Draft<'_>>) {
+        let Desk { sessions, writer, tally, shared, answer, .. } = self;
+        let Some(home) = sessions.find(session) else { return };
+        let Some(conn) = home.conn else { return };
+        if home.blocked {
+            return;
+        }
+        while let Some((outgoing, sender)) = home.state.next_outgoing() {
+            let (id, qos, dup, delivery) = match outgoing {
+                Outgoing::Pubrel { id } => {
+                    answer.clear();
+                    acknowledge(PacketType::Pubrel, sender.version(), id, ReasonCode::Success, answer);
+                    io.send(conn, answer);
+                    tally.packets_sent += 1;
+                    continue;
+                }
+                Outgoing::Publish { id, qos, dup, message } => (id, qos, dup, message),
+            };
+            let message = &*delivery.message;
+            let letter = Letter {
+                serial: draft.filter(|draft| draft.is(&delivery.message)).map_or(0, |draft| draft.serial),
+                topic: &message.topic,
+                payload: &message.payload,
+                properties: message.properties.as_properties(),
+                expires: message.expires,
+                qos,
+                id: Some(id),
+                dup,
+                retain: delivery.retain,
+                identifiers: delivery.identifiers.as_slice(),
+            };
+            match writer.write(io, conn, sender, &letter) {
+                Ok(waiting) => {
+                    tally.sent(message.payload.len());
+                    if waiting > self.enough {
+                        // The rest has time until the engine has sent some of it.
+                        home.blocked = true;
+                        self.unfinished.push(session);
+                        return;
+                    }
+                }
+                Err(unwritten) => {
+                    // [MQTT-3.1.2-25]: as if it had been sent and acknowledged.
+                    tally.unwritten(&unwritten);
+                    if let Some(delivery) = home.state.give_up(qos, id) {
+                        release(tally, shared, home, &delivery);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A session is done with a delivery.
+    #[inline]
+    pub fn done(&mut self, session: SessionRef, delivery: &Delivery) {
+        let Desk { sessions, tally, shared, .. } = self;
+        if let Some(home) = sessions.find(session) {
+            release(tally, shared, home, delivery);
+        }
+    }
+
+    /// Parcels from another worker.
+    pub fn receive(&mut self, io: &mut Io<Mail>, parcels: Vec<Parcel>) {
+        let mut last: Option<(u64, Arc<Message>)> = None;
+        let mut bytes = 0;
+        for Parcel { to, message, grant } in parcels {
+            bytes += message.size() as i64;
+            let serial = match &last {
+                Some((serial, same)) if Arc::ptr_eq(same, &message) => *serial,
+                _ => self.next_serial(),
+            };
+            self.deliver(io, to, &mut Draft::of(serial, &message, None), grant);
+            last = Some((serial, message));
+        }
+        if let Some(on_the_way) = self.shared.on_the_way.get(self.worker) {
+            on_the_way.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives other workers what is for them.
+    pub fn send_parcels(&mut self, io: &mut Io<Mail>) {
+        for (worker, parcels) in
+            self.parcels.iter_mut().enumerate().filter(|(_, parcels)| !parcels.is_empty())
+        {
+            // The mailbox holds far more batches than there can be: each tick of each worker makes one.
+            if let Err(Mail::Parcels(parcels)) = io.post(worker, Mail::Parcels(std::mem::take(parcels))) {
+                let bytes: usize = parcels.iter().map(|parcel| parcel.message.size()).sum();
+                self.tally.dropped_queue_bytes += parcels.len() as u64;
+                if let Some(on_the_way) = self.shared.on_the_way.get(worker) {
+                    on_the_way.fetch_sub(bytes as i64, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+}
+
+/// Takes a delivery off the books of its session.
+pub(crate) fn release(tally: &mut Tally, shared: &Shared, home: &mut Home, delivery: &Delivery) {
+    let size = delivery.message.size();
+    home.bytes = home.bytes.saturating_sub(size);
+    Tally::less(&mut tally.stored, 1);
+    Tally::less(&mut tally.stored_bytes, size as u64);
+    drop_delivery(shared, home, delivery);
+}
+
+/// Takes a delivery off the load of its session.
+fn drop_delivery(shared: &Shared, home: &Home, delivery: &Delivery) {
+    if let (Some(_), Some(load)) = (delivery.share, home.load) {
+        shared.loads.less(load);
+    }
+}
+
+impl Tally {
+    #[inline]
+    fn sent(&mut self, bytes: usize) {
+        self.packets_sent += 1;
+        self.publishes_sent += 1;
+        self.publish_bytes_sent += bytes as u64;
+    }
+
+    fn unwritten(&mut self, unwritten: &Unwritten) {
+        match unwritten {
+            Unwritten::Expired => self.dropped_expired += 1,
+            Unwritten::TooLarge => self.dropped_too_large += 1,
+        }
+    }
+}

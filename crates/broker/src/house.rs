@@ -1,0 +1,317 @@
+//! One worker's sessions and deliveries: everything but the connections.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use mqway_codec::{PropertiesBuf, QoS, ReasonCode, TopicName};
+use mqway_engine::{ConnId, Io};
+use mqway_routing::{Hint, RouteCache};
+use mqway_session::server::{Event, Fault, Incoming};
+
+use crate::clients::{Open, Timer};
+use crate::counters::Tally;
+use crate::deliver::{Desk, release};
+use crate::mail::Mail;
+use crate::message::{Draft, Message};
+use crate::sessions::Home;
+use crate::shared::{Agreed, SessionRef, Shared};
+
+/// One worker's sessions and deliveries.
+pub(crate) struct House {
+    pub shared: Arc<Shared>,
+    pub desk: Desk,
+    cache: RouteCache<SessionRef, Agreed>,
+    /// The properties of a message, where some are left out.
+    kept: PropertiesBuf,
+    /// Answers to a packet.
+    pub answer: Vec<u8>,
+}
+
+/// What the packets of a client mean for its connection.
+#[derive(Debug)]
+pub(crate) enum Then {
+    /// Nothing.
+    Go,
+    /// The client leaves.
+    Leave,
+    /// It ends.
+    End(Fault),
+}
+
+/// Routes that a worker remembers, and the bytes that they may take.
+const ROUTES: usize = 16 * 1024;
+const ROUTE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Topics that begin so are the broker's own.
+pub(crate) const SYS: &str = "$SYS/";
+
+impl House {
+    pub fn new(worker: usize, shared: Arc<Shared>, enough: usize) -> House {
+        House {
+            desk: Desk::new(worker, shared.clone(), enough),
+            shared,
+            cache: RouteCache::new(ROUTES, ROUTE_BYTES),
+            kept: PropertiesBuf::new(),
+            answer: Vec::new(),
+        }
+    }
+
+    /// Serves the packets in `bytes`. Returns how many bytes are done with, and what follows.
+    pub fn serve(&mut self, io: &mut Io<Mail>, conn: ConnId, open: &mut Open, bytes: &[u8]) -> (usize, Then) {
+        let (version, session) = (open.receiver.version(), open.session);
+        let mut used = 0;
+        open.receiver.heard(io.now());
+        loop {
+            let (packet, len) = match open.receiver.next(&bytes[used..]) {
+                Ok(Some(found)) => found,
+                Ok(None) => return (used, Then::Go),
+                Err(fault) => return (used, Then::End(fault)),
+            };
+            used += len;
+            self.desk.tally.packets_received += 1;
+            let Some(home) = self.desk.sessions.find(session) else { return (used, Then::Leave) };
+            self.answer.clear();
+            let event = match open.receiver.take(&mut home.state, packet, &mut self.answer) {
+                Ok(event) => event,
+                Err(fault) => return (used, Then::End(fault)),
+            };
+            match event {
+                Event::None => {}
+                Event::Publish(incoming) => {
+                    let reason = self.publish(io, &incoming, session, &mut open.hint, &mut open.last_topic);
+                    if let Some(id) = incoming.publish.packet_id
+                        && let Some(home) = self.desk.sessions.find(session)
+                    {
+                        let qos = incoming.publish.qos;
+                        home.state.acknowledge(version, qos, id, reason, &mut self.answer);
+                    }
+                }
+                Event::Done(delivery, reason) => {
+                    if reason.is_error() {
+                        self.desk.tally.dropped_refused += 1;
+                    }
+                    if let Some(delivery) = delivery {
+                        self.desk.done(session, &delivery);
+                    }
+                    self.desk.pump(io, session, None);
+                    self.replay(io, open);
+                }
+                Event::Received(delivery) => {
+                    if let Some(delivery) = delivery {
+                        self.desk.done(session, &delivery);
+                    }
+                }
+                Event::Subscribe(subscribe) => {
+                    let replays = self.subscribe(version, session, &subscribe);
+                    self.send_answer(io, conn);
+                    open.replays.splice(0..0, replays);
+                    self.replay(io, open);
+                }
+                Event::Unsubscribe(unsubscribe) => self.unsubscribe(version, session, &unsubscribe),
+                // No method is served, so that none can be under way.
+                Event::Auth(_) => {
+                    return (used, Then::End(Fault::Misplaced(mqway_codec::PacketType::Auth)));
+                }
+                Event::Disconnect(_) => return (used, Then::Leave),
+            }
+            self.send_answer(io, conn);
+        }
+    }
+
+    #[inline]
+    fn send_answer(&mut self, io: &mut Io<Mail>, conn: ConnId) {
+        if !self.answer.is_empty() {
+            io.send(conn, &self.answer);
+            self.answer.clear();
+            self.desk.tally.packets_sent += 1;
+        }
+    }
+
+    /// The walk of one message of a client: retain it, find who gets it, take it there.
+    #[inline]
+    fn publish(
+        &mut self,
+        io: &mut Io<Mail>,
+        incoming: &Incoming<'_>,
+        session: SessionRef,
+        hint: &mut Hint,
+        last_topic: &mut Option<Arc<str>>,
+    ) -> ReasonCode {
+        let tally = &mut self.desk.tally;
+        tally.publishes_received += 1;
+        tally.publish_bytes_received += incoming.publish.payload.len() as u64;
+        let Some(topic) = self.own_topic(incoming.topic) else {
+            self.desk.tally.refused_topics += 1;
+            return ReasonCode::NotAuthorized;
+        };
+        let serial = self.desk.next_serial();
+        let House { shared, desk, cache, kept, .. } = self;
+        let mut draft = Draft::received(serial, incoming, session, io.now(), last_topic, kept);
+        if draft.retain {
+            retain(shared, &mut desk.tally, topic, &mut draft);
+        }
+        let route = cache.targets(&shared.index, topic, hint);
+        if route.is_empty() {
+            desk.tally.unrouted += 1;
+            return ReasonCode::NoMatchingSubscribers;
+        }
+        desk.distribute(io, route, &mut draft);
+        ReasonCode::Success
+    }
+
+    /// A topic that clients may publish to.
+    #[inline]
+    fn own_topic<'a>(&self, topic: &'a str) -> Option<TopicName<'a>> {
+        let levels = self.shared.limits.topic_levels;
+        let too_deep = topic.len() >= levels && too_many_levels(topic, levels);
+        if topic.starts_with(SYS) || too_deep {
+            return None;
+        }
+        TopicName::new(topic).ok()
+    }
+
+    /// Publishes a message that no connection has sent: a will, `$SYS`, the program's own.
+    pub fn publish_own(&mut self, io: &mut Io<Mail>, message: &Arc<Message>, from: Option<SessionRef>) {
+        let Ok(topic) = TopicName::new(&message.topic) else { return };
+        let serial = self.desk.next_serial();
+        let House { shared, desk, cache, .. } = self;
+        let mut draft = Draft::of(serial, message, from);
+        if draft.retain {
+            retain(shared, &mut desk.tally, topic, &mut draft);
+        }
+        let route = cache.targets(&shared.index, topic, &mut Hint::default());
+        desk.distribute(io, route, &mut draft);
+    }
+
+    /// Does what is due for a session without a connection: its will, its end.
+    pub fn look_after(&mut self, io: &mut Io<Mail>, session: SessionRef) {
+        let Some(home) = self.desk.sessions.find(session) else { return };
+        if home.conn.is_some() {
+            return;
+        }
+        let due = home.state.poll(io.now());
+        if !due.ended {
+            arm(io, session, home);
+        }
+        if let Some(will) = due.will {
+            self.publish_will(io, session, *will);
+        }
+        if due.ended {
+            self.desk.tally.sessions_expired += 1;
+            self.end_session(io, session);
+        }
+    }
+
+    /// Ends a session, with its subscriptions and whatever waits in it.
+    pub fn end_session(&mut self, io: &mut Io<Mail>, session: SessionRef) {
+        let Some(mut home) = self.desk.sessions.remove(session) else { return };
+        Tally::less(&mut self.desk.tally.sessions, 1);
+        let filters = home.filters.iter().filter_map(|filter| mqway_codec::TopicFilter::new(filter).ok());
+        self.shared.index.unsubscribe_all(filters, session);
+        if let Some(will) = home.state.end() {
+            self.publish_will(io, session, *will);
+        }
+        let left: Vec<_> = home.state.drain().collect();
+        for (qos, sent, delivery) in left {
+            release(&mut self.desk.tally, &self.shared, &mut home, &delivery);
+            // [MQTT-4.8.2-5]: what was sent with QoS 2 to one must not go to another.
+            let may_move = qos == QoS::AtLeastOnce || !sent;
+            let share = delivery.share.filter(|_| may_move);
+            let moved = share.is_some_and(|share| self.redeliver(io, session, share, &delivery.message));
+            if !moved {
+                self.desk.tally.dropped_session_ended += 1;
+            }
+        }
+        if let Some(load) = home.load {
+            self.shared.loads.remove(load);
+        }
+    }
+
+    /// Takes a message of a shared subscription to another member.
+    fn redeliver(
+        &mut self,
+        io: &mut Io<Mail>,
+        from: SessionRef,
+        share: mqway_routing::ShareId,
+        message: &Arc<Message>,
+    ) -> bool {
+        let shared = self.shared.clone();
+        let desk = &mut self.desk;
+        let picked = shared.index.with_members(share, |members| desk.pick(members, Some(from)));
+        let Some(Some(member)) = picked else { return false };
+        let serial = desk.next_serial();
+        desk.hand_to_member(io, share, member, &mut Draft::of(serial, message, None));
+        desk.tally.share_redeliveries += 1;
+        true
+    }
+
+    fn publish_will(&mut self, io: &mut Io<Mail>, session: SessionRef, will: mqway_session::server::Will) {
+        if self.own_topic(&will.topic).is_none() {
+            self.desk.tally.refused_topics += 1;
+            return;
+        }
+        let now = io.now();
+        let properties = will.properties.as_properties();
+        let expiry = properties.message_expiry_interval();
+        let mut own = PropertiesBuf::new();
+        let others = properties
+            .iter()
+            .filter(|property| property.id() != mqway_codec::PropertyId::MessageExpiryInterval);
+        // They stood together in one will, so that none is there twice.
+        let _ = own.extend(others);
+        let message = Message {
+            topic: will.topic.into(),
+            payload: will.payload,
+            properties: own,
+            expires: expiry.map(|seconds| now + std::time::Duration::from_secs(seconds.into())),
+            qos: will.qos,
+            retain: will.retain,
+        };
+        self.desk.tally.wills += 1;
+        self.publish_own(io, &Arc::new(message), Some(session));
+    }
+}
+
+/// Sets a timer for what comes due of a session, unless an earlier one is set.
+pub(crate) fn arm(io: &mut Io<Mail>, session: SessionRef, home: &mut Home) {
+    let Some(due) = home.state.due() else { return };
+    if home.timer.is_none_or(|set| set > due) {
+        home.timer = Some(due);
+        io.set_timer(due, Timer::Session { slot: session.slot, generation: session.generation }.key());
+    }
+}
+
+/// Retains a message, or nothing any more. [MQTT-3.3.1-5], [MQTT-3.3.1-6]
+fn retain(shared: &Shared, tally: &mut Tally, topic: TopicName<'_>, draft: &mut Draft<'_>) {
+    let (limits, counters) = (&shared.limits, &shared.counters);
+    let before = if draft.payload.is_empty() {
+        shared.retained.remove(topic) // [MQTT-3.3.1-7]
+    } else {
+        let message = draft.shared();
+        let known = shared.retained.with(topic, |message| message.size());
+        let bytes = counters.retained_bytes.load(Ordering::Relaxed) + message.size() as u64;
+        let full = known.is_none() && shared.retained.len() as u64 >= limits.retained_messages;
+        if full || bytes - (known.unwrap_or(0) as u64).min(bytes) > limits.retained_bytes {
+            tally.retained_refused += 1;
+            return;
+        }
+        // At once, so that the limit holds also within a tick.
+        counters.retained.fetch_add(1, Ordering::Relaxed);
+        counters.retained_bytes.fetch_add(message.size() as u64, Ordering::Relaxed);
+        shared.retained.insert(topic, message)
+    };
+    if let Some(before) = before {
+        forget_retained(shared, &before);
+    }
+}
+
+/// Takes a message that is not retained any more off the books.
+pub(crate) fn forget_retained(shared: &Shared, message: &Message) {
+    shared.counters.retained.fetch_sub(1, Ordering::Relaxed);
+    shared.counters.retained_bytes.fetch_sub(message.size() as u64, Ordering::Relaxed);
+}
+
+/// Whether a topic name or filter has more than `most` levels.
+pub(crate) fn too_many_levels(topic: &str, most: usize) -> bool {
+    topic.bytes().filter(|byte| *byte == b'/').count() >= most
+}

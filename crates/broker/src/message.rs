@@ -1,0 +1,242 @@
+//! Messages on their way through the broker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mqway_codec::{Properties, PropertiesBuf, Property, PropertyId, QoS, SubscriptionId};
+use mqway_routing::ShareId;
+use mqway_session::server::Incoming;
+
+use crate::shared::SessionRef;
+
+/// An application message, owned. It is shared by reference among all that it goes to.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// The topic name.
+    pub topic: Arc<str>,
+    /// The message itself.
+    pub payload: Box<[u8]>,
+    /// The properties of 5.0, but for the message expiry interval and the topic alias.
+    pub properties: PropertiesBuf,
+    /// When it is of no use any more, in time since the broker's start.
+    pub expires: Option<Duration>,
+    /// The QoS that it was published with.
+    pub qos: QoS,
+    /// The retain flag that it was published with.
+    pub retain: bool,
+}
+
+impl Message {
+    /// A message of QoS 0, not retained.
+    pub fn new(topic: &str, payload: impl Into<Vec<u8>>) -> Message {
+        Message {
+            topic: topic.into(),
+            payload: payload.into().into_boxed_slice(),
+            properties: PropertiesBuf::new(),
+            expires: None,
+            qos: QoS::AtMostOnce,
+            retain: false,
+        }
+    }
+
+    /// Bytes that it is counted for, where bytes are limited.
+    pub(crate) fn size(&self) -> usize {
+        self.topic.len() + self.payload.len() + self.properties.as_properties().as_bytes().len() + OVERHEAD
+    }
+}
+
+/// Bytes of a message in memory beside what it says.
+const OVERHEAD: usize = 128;
+
+/// A message that is being routed: still in the buffer that it was read into, or shared already.
+pub(crate) struct Draft<'a> {
+    /// Another for each draft of a worker.
+    pub serial: u64,
+    pub topic: &'a str,
+    pub payload: &'a [u8],
+    pub properties: Properties<'a>,
+    pub expires: Option<Duration>,
+    pub qos: QoS,
+    pub retain: bool,
+    /// The session that published it, for No Local.
+    pub from: Option<SessionRef>,
+    /// The topic that its publisher used last, owned: most use the same again and again.
+    last_topic: Option<&'a mut Option<Arc<str>>>,
+    shared: Option<Arc<Message>>,
+}
+
+impl<'a> Draft<'a> {
+    /// A message as it came, with its topic name resolved. `kept` is where its properties go if some of them are for
+    /// the broker only.
+    #[inline]
+    pub fn received(
+        serial: u64,
+        incoming: &Incoming<'a>,
+        from: SessionRef,
+        now: Duration,
+        last_topic: &'a mut Option<Arc<str>>,
+        kept: &'a mut PropertiesBuf,
+    ) -> Draft<'a> {
+        let publish = &incoming.publish;
+        let (properties, expires) = if publish.properties.is_empty() {
+            (publish.properties, None)
+        } else {
+            own_properties(publish.properties, now, kept)
+        };
+        Draft {
+            serial,
+            topic: incoming.topic,
+            payload: publish.payload,
+            properties,
+            expires,
+            qos: publish.qos,
+            retain: publish.retain,
+            from: Some(from),
+            last_topic: Some(last_topic),
+            shared: None,
+        }
+    }
+
+    /// A message that is shared already.
+    pub fn of(serial: u64, message: &'a Arc<Message>, from: Option<SessionRef>) -> Draft<'a> {
+        Draft {
+            serial,
+            topic: &message.topic,
+            payload: &message.payload,
+            properties: message.properties.as_properties(),
+            expires: message.expires,
+            qos: message.qos,
+            retain: message.retain,
+            from,
+            last_topic: None,
+            shared: Some(message.clone()),
+        }
+    }
+
+    /// The message to be kept by somebody: copied out of the buffer once, however many keep it.
+    pub fn shared(&mut self) -> Arc<Message> {
+        if let Some(shared) = &self.shared {
+            return shared.clone();
+        }
+        let shared = Arc::new(Message {
+            topic: self.owned_topic(),
+            payload: self.payload.into(),
+            properties: self.properties.into(),
+            expires: self.expires,
+            qos: self.qos,
+            retain: self.retain,
+        });
+        self.shared = Some(shared.clone());
+        shared
+    }
+
+    fn owned_topic(&mut self) -> Arc<str> {
+        match &mut self.last_topic {
+            Some(Some(last)) if **last == *self.topic => last.clone(),
+            Some(last) => last.insert(self.topic.into()).clone(),
+            None => self.topic.into(),
+        }
+    }
+
+    /// Whether this is that message.
+    #[inline]
+    pub fn is(&self, message: &Arc<Message>) -> bool {
+        self.shared.as_ref().is_some_and(|shared| Arc::ptr_eq(shared, message))
+    }
+}
+
+/// Takes out of the properties what ends at the broker. Most messages have nothing of it, and are not copied.
+fn own_properties<'a>(
+    properties: Properties<'a>,
+    now: Duration,
+    kept: &'a mut PropertiesBuf,
+) -> (Properties<'a>, Option<Duration>) {
+    let ends_here = |id: PropertyId| matches!(id, PropertyId::MessageExpiryInterval | PropertyId::TopicAlias);
+    if !properties.contains(PropertyId::MessageExpiryInterval) && !properties.contains(PropertyId::TopicAlias)
+    {
+        return (properties, None);
+    }
+    let interval = properties.message_expiry_interval();
+    kept.clear();
+    // They stood together in one packet, so that none is there twice.
+    let _ = kept.extend(properties.iter().filter(|property: &Property<'_>| !ends_here(property.id())));
+    (kept.as_properties(), interval.map(|seconds| now + Duration::from_secs(u64::from(seconds))))
+}
+
+/// Seconds that are left of a message at `now`, begun ones counted; `Err` if none is. [MQTT-3.3.2-5]
+pub(crate) fn time_left(expires: Option<Duration>, now: Duration) -> Result<Option<u32>, Expired> {
+    let Some(expires) = expires else { return Ok(None) };
+    let left = expires.checked_sub(now).filter(|left| !left.is_zero()).ok_or(Expired)?;
+    let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+    Ok(Some(u32::try_from(seconds).unwrap_or(u32::MAX)))
+}
+
+/// The message expiry interval has passed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Expired;
+
+/// A message on its way to one session, with what that session was promised.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub message: Arc<Message>,
+    pub identifiers: Identifiers,
+    /// The retain flag, for this session.
+    pub retain: bool,
+    /// The shared subscription that it is for.
+    pub share: Option<ShareId>,
+}
+
+/// The identifiers of the subscriptions that a delivery is for. Nearly always there is at most one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Identifiers {
+    #[default]
+    None,
+    One([SubscriptionId; 1]),
+    Many(Vec<SubscriptionId>),
+}
+
+impl Identifiers {
+    pub fn push(&mut self, id: SubscriptionId) {
+        *self = match std::mem::take(self) {
+            Identifiers::None => Identifiers::One([id]),
+            Identifiers::One([first]) => Identifiers::Many(vec![first, id]),
+            Identifiers::Many(mut ids) => {
+                ids.push(id);
+                Identifiers::Many(ids)
+            }
+        };
+    }
+
+    pub fn as_slice(&self) -> &[SubscriptionId] {
+        match self {
+            Identifiers::None => &[],
+            Identifiers::One(one) => one,
+            Identifiers::Many(ids) => ids,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_for_the_broker_only_goes_no_further() {
+        let mut properties = PropertiesBuf::new();
+        properties.push(Property::ContentType("text")).unwrap();
+        properties.push(Property::MessageExpiryInterval(5)).unwrap();
+        let mut kept = PropertiesBuf::new();
+        let (left, expires) = own_properties(properties.as_properties(), Duration::from_secs(1), &mut kept);
+        assert_eq!(left.iter().collect::<Vec<_>>(), [Property::ContentType("text")]);
+        assert_eq!(expires, Some(Duration::from_secs(6)));
+    }
+
+    #[test]
+    fn the_time_that_is_left_counts_down_to_an_end() {
+        let at = |seconds| time_left(Some(Duration::from_secs(6)), Duration::from_millis(seconds));
+        assert_eq!(at(1_000), Ok(Some(5)));
+        assert_eq!(at(5_500), Ok(Some(1)));
+        assert_eq!(at(6_000), Err(Expired));
+        assert_eq!(time_left(None, Duration::MAX), Ok(None));
+    }
+}

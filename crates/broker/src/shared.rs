@@ -1,0 +1,100 @@
+//! What the workers of one broker have in common.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use mqway_codec::SubscriptionId;
+use mqway_codec::{QoS, SubscribeOptions};
+use mqway_routing::{RetainedIndex, SubscriptionIndex};
+use mqway_session::server::Terms;
+
+use crate::loads::{LoadId, Loads};
+use crate::message::Message;
+use crate::{Counters, Limits};
+
+/// Names a session: the worker that it is at home on, its place there, and which of those that had this place it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SessionRef {
+    pub worker: u16,
+    pub generation: u16,
+    pub slot: u32,
+}
+
+/// What was agreed for a subscription, as far as deliveries need it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Agreed {
+    pub identifier: Option<SubscriptionId>,
+    /// Of a shared subscription: where to see how much its member has to do.
+    pub load: Option<LoadId>,
+    pub qos: QoS,
+    pub no_local: bool,
+    pub retain_as_published: bool,
+}
+
+impl Agreed {
+    pub fn new(
+        options: SubscribeOptions,
+        qos: QoS,
+        identifier: Option<SubscriptionId>,
+        load: Option<LoadId>,
+    ) -> Agreed {
+        let SubscribeOptions { no_local, retain_as_published, .. } = options;
+        Agreed { identifier, load, qos, no_local, retain_as_published }
+    }
+}
+
+/// The index of subscriptions.
+pub(crate) type Index = SubscriptionIndex<SessionRef, Agreed>;
+
+/// What the workers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub terms: Terms,
+    pub limits: Limits,
+    pub index: Index,
+    pub retained: RetainedIndex<Arc<Message>>,
+    pub loads: Loads,
+    pub counters: Arc<Counters>,
+    /// Bytes on their way to each worker.
+    pub on_the_way: Vec<AtomicI64>,
+    /// Part of what decides where clients are at home, so that nobody outside can choose.
+    pub key: u64,
+}
+
+impl Shared {
+    pub fn new(terms: Terms, limits: Limits, workers: usize, key: u64) -> Shared {
+        Shared {
+            terms,
+            limits,
+            index: Index::new(),
+            retained: RetainedIndex::new(),
+            loads: Loads::new(),
+            counters: Arc::default(),
+            on_the_way: (0..workers).map(|_| AtomicI64::new(0)).collect(),
+            key,
+        }
+    }
+
+    /// The worker that a client is at home on.
+    pub fn home_of(&self, client_id: &str) -> usize {
+        let mut hasher = DefaultHasher::new();
+        (self.key, client_id).hash(&mut hasher);
+        (hasher.finish() % self.on_the_way.len().max(1) as u64) as usize
+    }
+
+    /// A number that follows from the broker's key, and cannot be guessed without it.
+    pub fn home_secret(&self, number: u64, worker: usize) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.key, number, worker).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Whether a worker is so far behind that publishers have to wait.
+    pub fn is_behind(&self, worker: usize) -> bool {
+        self.on_the_way.get(worker).is_some_and(|bytes| bytes.load(Ordering::Relaxed) > MOST_ON_THE_WAY)
+    }
+}
+
+/// Bytes on their way to a worker above which publishers have to wait.
+pub(crate) const MOST_ON_THE_WAY: i64 = 16 * 1024 * 1024;

@@ -1,0 +1,173 @@
+//! SUBSCRIBE and UNSUBSCRIBE, and the retained messages that follow.
+
+use mqway_codec::{
+    QoS, ReasonCode, ReasonCodesBuf, RetainHandling, Subscribe, Subscription, SubscriptionId, TopicFilter,
+    Unsubscribe, Version,
+};
+use mqway_engine::Io;
+use mqway_routing::{RetainedCursor, Scan};
+use mqway_session::server::{suback, unsuback};
+
+use crate::clients::{Open, Replay};
+use crate::deliver::Grant;
+use crate::house::{House, forget_retained, too_many_levels};
+use crate::mail::Mail;
+use crate::message::{Draft, Identifiers, time_left};
+use crate::shared::{Agreed, SessionRef};
+
+/// Retained messages that are looked at before others get their turn.
+const RETAINED_AT_ONCE: usize = 512;
+
+impl House {
+    /// Makes subscriptions and answers. Returns which retained messages are to follow, the last one first.
+    pub(crate) fn subscribe(
+        &mut self,
+        version: Version,
+        session: SessionRef,
+        subscribe: &Subscribe<'_>,
+    ) -> Vec<Replay> {
+        let identifier = subscribe.properties.subscription_identifiers().next();
+        let mut codes = ReasonCodesBuf::new();
+        let mut replays = Vec::new();
+        // [MQTT-3.8.4-5]: one after the other, as if each had come alone.
+        for subscription in subscribe.subscriptions.iter() {
+            match self.subscribe_one(session, &subscription, identifier) {
+                Ok((granted, replay)) => {
+                    codes.push(ReasonCode::granted(granted));
+                    replays.extend(replay);
+                }
+                Err(reason) => {
+                    self.desk.tally.subscriptions_refused += 1;
+                    codes.push(reason);
+                }
+            }
+        }
+        // [MQTT-3.8.4-1], [MQTT-3.8.4-2], [MQTT-3.8.4-6]
+        suback(version, subscribe.packet_id, codes.as_codes(), &mut self.answer);
+        replays.reverse();
+        replays
+    }
+
+    fn subscribe_one(
+        &mut self,
+        session: SessionRef,
+        subscription: &Subscription<'_>,
+        identifier: Option<SubscriptionId>,
+    ) -> Result<(QoS, Option<Replay>), ReasonCode> {
+        let Subscription { filter, options } = *subscription;
+        let shared = self.shared.clone();
+        let share = filter.share();
+        self.check(filter, identifier)?;
+        let Some(home) = self.desk.sessions.find(session) else { return Err(ReasonCode::UnspecifiedError) };
+        let known = home.filters.binary_search_by(|known| (**known).cmp(filter.as_str())).is_ok();
+        if !known && home.filters.len() >= shared.limits.subscriptions {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        if share.is_some() && home.load.is_none() {
+            home.load = shared.loads.add();
+            if let Some(load) = home.load {
+                shared.loads.set_away(load, home.conn.is_none() && home.local.is_none());
+            }
+        }
+        let load = home.load.filter(|_| share.is_some());
+        let agreed = Agreed::new(options, options.qos, identifier, load);
+        home.add_filter(filter.as_str());
+        // [MQTT-3.8.4-3]: the same filter again replaces.
+        let existed = shared.index.subscribe(filter, session, agreed).is_some();
+        let wanted = match options.retain_handling {
+            RetainHandling::Send => true,          // [MQTT-3.3.1-9]
+            RetainHandling::SendIfNew => !existed, // [MQTT-3.3.1-10]
+            RetainHandling::DoNotSend => false,    // [MQTT-3.3.1-11]
+        };
+        // 5.0 §4.8.2: none for shared subscriptions.
+        let replay = (wanted && share.is_none() && !shared.retained.is_empty()).then(|| Replay {
+            cursor: RetainedCursor::new(filter),
+            grant: Grant {
+                qos: options.qos,
+                // 3.1.1: [MQTT-3.3.1-8]: these are sent because they were retained.
+                retain_as_published: true,
+                identifiers: identifier.map_or(Identifiers::None, |id| Identifiers::One([id])),
+                share: None,
+            },
+        });
+        Ok((options.qos, replay))
+    }
+
+    /// Whether a filter is served at all.
+    fn check(&self, filter: TopicFilter<'_>, identifier: Option<SubscriptionId>) -> Result<(), ReasonCode> {
+        let (terms, limits) = (&self.shared.terms, &self.shared.limits);
+        if filter.share().is_some() && !terms.shares {
+            return Err(ReasonCode::SharedSubscriptionsNotSupported);
+        }
+        if filter.has_wildcard() && !terms.wildcards {
+            return Err(ReasonCode::WildcardSubscriptionsNotSupported);
+        }
+        if identifier.is_some() && !terms.identifiers {
+            return Err(ReasonCode::SubscriptionIdentifiersNotSupported);
+        }
+        let text = filter.as_str();
+        if text.len() >= limits.topic_levels && too_many_levels(text, limits.topic_levels) {
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
+        Ok(())
+    }
+
+    /// Removes subscriptions and answers. What waits in the session still goes out.
+    pub(crate) fn unsubscribe(
+        &mut self,
+        version: Version,
+        session: SessionRef,
+        unsubscribe: &Unsubscribe<'_>,
+    ) {
+        let shared = self.shared.clone();
+        let mut codes = ReasonCodesBuf::new();
+        for filter in unsubscribe.filters.iter() {
+            // [MQTT-3.10.4-1]: only the very same filter.
+            let removed = shared.index.unsubscribe(filter, session).is_some();
+            if let (true, Some(home)) = (removed, self.desk.sessions.find(session)) {
+                home.remove_filter(filter.as_str());
+            }
+            codes.push(if removed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });
+        }
+        // [MQTT-3.10.4-4], [MQTT-3.10.4-5]
+        unsuback(version, unsubscribe.packet_id, codes.as_codes(), &mut self.answer);
+    }
+
+    /// Sends some more of the retained messages that a client is to get, as fast as it takes them.
+    pub(crate) fn replay(&mut self, io: &mut Io<Mail>, open: &mut Open) {
+        let mut found = Vec::new();
+        while let Some(replay) = open.replays.last_mut() {
+            let Some(home) = self.desk.sessions.find(open.session) else { return };
+            if home.blocked || home.state.queued() > 0 {
+                return; // Whatever frees it calls again.
+            }
+            let shared = self.shared.clone();
+            let scan = shared.retained.scan(&mut replay.cursor, RETAINED_AT_ONCE, |_, message| {
+                found.push(message.clone());
+            });
+            for message in found.drain(..) {
+                if time_left(message.expires, io.now()).is_err() {
+                    let same = |retained: &std::sync::Arc<crate::Message>| {
+                        std::sync::Arc::ptr_eq(retained, &message)
+                    };
+                    if let Ok(topic) = mqway_codec::TopicName::new(&message.topic)
+                        && let Some(expired) = shared.retained.remove_if(topic, same)
+                    {
+                        forget_retained(&shared, &expired);
+                    }
+                    continue;
+                }
+                let serial = self.desk.next_serial();
+                let grant = replay.grant.clone();
+                self.desk.deliver(io, open.session, &mut Draft::of(serial, &message, None), grant);
+            }
+            if scan == Scan::Done {
+                open.replays.pop();
+            } else {
+                // The others' turn; then this goes on.
+                self.desk.unfinished.push(open.session);
+                return;
+            }
+        }
+    }
+}

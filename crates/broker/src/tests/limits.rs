@@ -1,0 +1,172 @@
+//! What goes beyond a limit costs whoever went there, and is counted.
+
+use mqway_codec::{Connect, Property, QoS, ReasonCode, Version};
+use mqway_session::client::{Event, Options};
+
+use super::world::*;
+use crate::{Config, QueueFull};
+
+fn config(change: impl FnOnce(&mut Config)) -> Config {
+    let mut config = Config::default();
+    change(&mut config);
+    config
+}
+
+/// A client of 5.0 whose session stays, without a connection, subscribed to `#` with QoS 1.
+fn absent(world: &mut World) -> usize {
+    let client = world.add(Options::new(Version::V5));
+    return_of(world, client);
+    world.subscribe(client, &[("#", QOS_1)]);
+    world.cut(client);
+    client
+}
+
+fn return_of(world: &mut World, client: usize) {
+    let expiry = properties(&[Property::SessionExpiryInterval(1_000)]);
+    let mut connect = Connect::new(Version::V5, "absent");
+    connect.clean_start = false;
+    connect.properties = expiry.as_properties();
+    world.connect(client, &connect);
+    world.settle();
+}
+
+#[test]
+fn a_full_queue_drops_by_its_policy() {
+    for (policy, kept) in [(QueueFull::DropNewest, ["a 0", "a 1"]), (QueueFull::DropOldest, ["a 2", "a 3"])] {
+        let mut world = World::new(
+            1,
+            2,
+            config(|config| {
+                config.limits.queue_messages = 2;
+                config.limits.queue_full = policy;
+            }),
+        );
+        let client = absent(&mut world);
+        let publisher = world.connected(Version::V5, "publisher");
+        for number in 0..4 {
+            world.publish(publisher, message("a", &number.to_string(), QoS::AtLeastOnce));
+        }
+        assert_eq!(world.counts().dropped_queue_full, 2);
+        return_of(&mut world, client);
+        assert_eq!(world.got(client), kept);
+        assert_eq!((world.counts().stored, world.counts().stored_bytes), (0, 0));
+    }
+}
+
+#[test]
+fn bytes_of_a_queue_are_limited_too() {
+    let mut world = World::new(1, 1, config(|config| config.limits.queue_bytes = 3_000));
+    let client = absent(&mut world);
+    let publisher = world.connected(Version::V5, "publisher");
+    for _ in 0..4 {
+        world.publish(publisher, message("a", &"x".repeat(1_000), QoS::AtLeastOnce));
+    }
+    assert_eq!((world.counts().stored, world.counts().dropped_queue_bytes), (2, 2));
+    return_of(&mut world, client);
+    assert_eq!(world.got(client).len(), 2);
+}
+
+#[test]
+fn subscriptions_and_topics_have_their_limits() {
+    let mut world = World::new(
+        1,
+        1,
+        config(|config| {
+            config.limits.subscriptions = 2;
+            config.limits.topic_levels = 3;
+        }),
+    );
+    let client = world.connected(Version::V5, "client");
+    let filters = [("a", QOS_0), ("b/c/d/e", QOS_0), ("b", QOS_0), ("c", QOS_0), ("a", QOS_1)];
+    let codes = world.subscribe(client, &filters);
+    let [ok, deep, over] = [ReasonCode::Success, ReasonCode::TopicFilterInvalid, ReasonCode::QuotaExceeded];
+    assert_eq!(codes, [ok, deep, ok, over, ReasonCode::GrantedQos1]);
+    world.clients[client].events.clear();
+    world.publish(client, message("a/b/c/d", "x", QoS::AtLeastOnce));
+    world.publish(client, message("$SYS/broker/version", "x", QoS::AtLeastOnce));
+    assert_eq!(world.counts().refused_topics, 2);
+    let refused = |event: &&Event| format!("{event:?}").contains("NotAuthorized");
+    assert_eq!(world.clients[client].events.iter().filter(refused).count(), 2);
+}
+
+#[test]
+fn retained_messages_are_limited_by_number_and_bytes() {
+    let mut world = World::new(
+        1,
+        1,
+        config(|config| {
+            config.limits.retained_messages = 2;
+            config.limits.retained_bytes = 2_000;
+        }),
+    );
+    let client = world.connected(Version::V5, "client");
+    for topic in ["a", "b", "c"] {
+        world.publish(client, retained(topic, "x"));
+    }
+    assert_eq!((world.counts().retained, world.counts().retained_refused), (2, 1));
+    world.publish(client, retained("a", &"x".repeat(3_000)));
+    assert_eq!((world.counts().retained, world.counts().retained_refused), (2, 2));
+    world.publish(client, retained("a", ""));
+    world.publish(client, retained("b", ""));
+    assert_eq!((world.counts().retained, world.counts().retained_bytes), (0, 0));
+}
+
+#[test]
+fn connects_over_the_rate_are_refused_and_told() {
+    let mut world =
+        World::new(1, 1, config(|config| config.limits.connect_rate = std::num::NonZeroU32::new(2)));
+    world.sim.run(SECOND);
+    let clients: Vec<_> = (0..4).map(|_| world.add(Options::new(Version::V5))).collect();
+    for client in &clients {
+        world.connect(*client, &Connect::new(Version::V5, &client.to_string()));
+    }
+    world.settle();
+    let refused = |client: &&usize| {
+        world.clients[**client].events.iter().any(|event| {
+            matches!(event, Event::Refused(notice) if notice.reason == ReasonCode::ConnectionRateExceeded)
+        })
+    };
+    assert_eq!(clients.iter().filter(refused).count(), 2);
+    assert_eq!((world.counts().connects, world.counts().connects_over_rate), (2, 2));
+}
+
+#[test]
+fn a_receiver_that_never_reads_costs_itself_only() {
+    let mut world = World::new(
+        1,
+        2,
+        config(|config| {
+            config.engine.limits.high_water = 20_000;
+            config.engine.limits.low_water = 5_000;
+            config.limits.queue_messages = 50;
+        }),
+    );
+    let stuck = world.connected(Version::V5, "stuck");
+    let witness = world.connected(Version::V5, "witness");
+    let publisher = world.connected(Version::V5, "publisher");
+    for client in [stuck, witness] {
+        world.subscribe(client, &[("a/0", QOS_0), ("a/1", QOS_1)]);
+    }
+    let remote = world.clients[stuck].remote.unwrap();
+    world.sim.set_reading(remote, false);
+    for round in 0..400 {
+        world.send(publisher, message("a/0", &"x".repeat(1_000), QoS::AtMostOnce));
+        world.send(publisher, message("a/1", &"y".repeat(1_000), QoS::AtLeastOnce));
+        if round % 10 == 0 {
+            world.run(std::time::Duration::from_millis(20));
+        }
+    }
+    world.settle();
+    assert_eq!(world.got(witness).len(), 800);
+    let counts = world.counts();
+    assert!(counts.dropped_slow > 100 && counts.dropped_queue_full > 100, "{counts:?}");
+    let buffered = world.sim.counters().snapshot().buffered;
+    assert!(buffered < 8 * 20_000 + 64 * 1024, "{buffered}");
+    world.sim.set_reading(remote, true);
+    for _ in 0..40 {
+        world.settle();
+    }
+    assert_eq!((world.counts().stored, world.counts().stored_bytes), (0, 0));
+    world.publish(publisher, message("a/1", "end", QoS::AtLeastOnce));
+    assert_eq!(world.got(stuck).last().map(String::as_str), Some("a/1 end"));
+}

@@ -1,0 +1,6 @@
+//! The broker under the engine's simulator, with the client of the session crate at the far ends.
+
+mod behaviour;
+mod limits;
+mod storm;
+mod world;

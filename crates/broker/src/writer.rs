@@ -1,0 +1,154 @@
+//! How a message is written for its receivers: once for all that are alike.
+
+use std::time::Duration;
+
+use mqway_codec::{PacketId, Properties, PropertiesBuf, Publish, QoS, SubscriptionId, Version};
+use mqway_engine::{ConnId, Io};
+use mqway_session::server::{Copy, NotSent, Sender};
+
+use crate::message::{Expired, time_left};
+
+/// Writes messages to connections.
+#[derive(Default)]
+pub(crate) struct Writer {
+    /// The beginning of one message: for 3.x and 5.0, each without and with a packet identifier.
+    heads: [Head; 4],
+    /// Which message they are of; 0 is none.
+    serial: u64,
+    scratch: Vec<u8>,
+    properties: PropertiesBuf,
+}
+
+#[derive(Default)]
+struct Head {
+    /// Empty until somebody needs it.
+    bytes: Vec<u8>,
+    /// Where the packet identifier stands.
+    id_at: usize,
+}
+
+/// A message for one receiver.
+pub(crate) struct Letter<'a> {
+    /// Tells messages apart that follow one another; 0 for one that is written once only.
+    pub serial: u64,
+    pub topic: &'a str,
+    pub payload: &'a [u8],
+    pub properties: Properties<'a>,
+    pub expires: Option<Duration>,
+    pub qos: QoS,
+    pub id: Option<PacketId>,
+    pub dup: bool,
+    pub retain: bool,
+    pub identifiers: &'a [SubscriptionId],
+}
+
+/// Why a message was not written.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unwritten {
+    Expired,
+    TooLarge,
+}
+
+impl Writer {
+    /// Sends a message. Returns how many bytes now wait for the receiver.
+    #[inline]
+    pub fn write<M>(
+        &mut self,
+        io: &mut Io<M>,
+        conn: ConnId,
+        sender: &mut Sender,
+        letter: &Letter<'_>,
+    ) -> Result<usize, Unwritten> {
+        let left = match letter.expires {
+            None => None,
+            Some(_) => time_left(letter.expires, io.now()).map_err(|Expired| Unwritten::Expired)?,
+        };
+        let version = sender.version();
+        let plain = sender.is_plain() && letter.identifiers.is_empty() && left.is_none();
+        if !plain && version == Version::V5 {
+            return self.write_alone(io, conn, sender, letter, left);
+        }
+        let head = self.head(version, letter)?;
+        if head.len() + letter.payload.len() > sender.maximum_packet() as usize {
+            return Err(Unwritten::TooLarge); // [MQTT-3.1.2-24]
+        }
+        Ok(io.send_parts(conn, head, letter.payload))
+    }
+
+    /// The beginning of the packet, written unless it was before, with this receiver's flags and identifier.
+    #[inline]
+    fn head(&mut self, version: Version, letter: &Letter<'_>) -> Result<&[u8], Unwritten> {
+        if letter.serial != self.serial || letter.serial == 0 {
+            self.heads.iter_mut().for_each(|head| head.bytes.clear());
+            self.serial = letter.serial;
+        }
+        let layout = usize::from(version == Version::V5) * 2 + usize::from(letter.id.is_some());
+        let head = &mut self.heads[layout];
+        if head.bytes.is_empty() {
+            head.fill(version, letter).ok_or(Unwritten::TooLarge)?;
+        }
+        let dup = u8::from(letter.dup) << 3;
+        head.bytes[0] = 0x30 | dup | (letter.qos as u8) << 1 | u8::from(letter.retain);
+        if let Some(id) = letter.id {
+            head.bytes[head.id_at..head.id_at + 2].copy_from_slice(&id.value().to_be_bytes());
+        }
+        Ok(&head.bytes)
+    }
+
+    /// What is like no other receiver's.
+    fn write_alone<M>(
+        &mut self,
+        io: &mut Io<M>,
+        conn: ConnId,
+        sender: &mut Sender,
+        letter: &Letter<'_>,
+        expiry: Option<u32>,
+    ) -> Result<usize, Unwritten> {
+        let copy = Copy {
+            topic: letter.topic,
+            payload: letter.payload,
+            properties: letter.properties,
+            expiry,
+            qos: letter.qos,
+            id: letter.id,
+            dup: letter.dup,
+            retain: letter.retain,
+            identifiers: letter.identifiers,
+        };
+        self.scratch.clear();
+        sender.head(&copy, &mut self.properties, &mut self.scratch).map_err(|error| match error {
+            NotSent::TooLarge | NotSent::NotEncodable => Unwritten::TooLarge,
+        })?;
+        Ok(io.send_parts(conn, &self.scratch, letter.payload))
+    }
+}
+
+impl Head {
+    /// `None` if it cannot be written: with the receiver's own version of it the packet would be too long.
+    fn fill(&mut self, version: Version, letter: &Letter<'_>) -> Option<()> {
+        let publish = Publish {
+            dup: false,
+            qos: if letter.id.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce },
+            retain: false,
+            topic: letter.topic,
+            packet_id: letter.id,
+            properties: letter.properties,
+            payload: letter.payload,
+        };
+        publish.encode_head(version, &mut self.bytes).ok()?;
+        let tail = if version == Version::V5 { properties_len(letter.properties) } else { 0 };
+        self.id_at = self.bytes.len() - tail - if letter.id.is_some() { 2 } else { 0 };
+        Some(())
+    }
+}
+
+/// Bytes of the properties with their length in front.
+fn properties_len(properties: Properties<'_>) -> usize {
+    let len = properties.as_bytes().len();
+    len + match len {
+        0..0x80 => 1,
+        0x80..0x4000 => 2,
+        0x4000..0x20_0000 => 3,
+        _ => 4,
+    }
+}
