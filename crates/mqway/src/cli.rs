@@ -8,7 +8,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::client_flags::arguments;
 use crate::failure::Failure;
-use crate::{bench, config, ping, proxy, publish, subscribe, tap};
+use crate::settings::profile;
+use crate::{bench, config, ping, proxy, publish, request, subscribe, tap};
 
 /// MQTT over every transport.
 #[derive(Debug, Parser)]
@@ -32,6 +33,7 @@ pub enum Command {
     Tap(Box<tap::Args>),
     Pub(Box<publish::Args>),
     Sub(Box<subscribe::Args>),
+    Rr(Box<request::Args>),
     Ping(Box<ping::Args>),
     Bench(bench::Args),
     Config(config::Args),
@@ -48,26 +50,32 @@ impl Cli {
             .mut_subcommands(|command| command.mut_args(|arg| arg.hide_env_values(true)))
             .mut_subcommands(arguments::like_mosquitto);
         let arguments = arguments::gather_properties(&command, arguments.into_iter().collect());
-        command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches)).map_err(
-            |error| {
-                match error.kind() {
-                    ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                        // Nobody is left to hear that stdout is closed.
-                        let _ = error.print();
-                        ExitCode::SUCCESS
-                    }
-                    ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                        Failure::usage("nothing to do; mqway --help lists the commands").report()
-                    }
-                    _ => Failure::usage(in_one_line(&error)).report(),
-                }
-            },
-        )
+        let mut matches = command.clone().try_get_matches_from(&arguments).map_err(|error| report(&error))?;
+        let completed = profile::complete(&command, &arguments, &matches);
+        if let Some((command, arguments)) = completed.map_err(|failure| failure.report())? {
+            matches = command.try_get_matches_from(arguments).map_err(|error| report(&error))?;
+        }
+        Cli::from_arg_matches(&matches).map_err(|error| report(&error))
+    }
+}
+
+/// Prints what clap has to say.
+fn report(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // Nobody is left to hear that stdout is closed.
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Failure::usage("nothing to do; mqway --help lists the commands").report()
+        }
+        _ => Failure::usage(in_one_line(error)).report(),
     }
 }
 
 /// Commands of later versions, which people may have read about.
-const NOT_YET: [&str; 7] = ["broker", "rr", "check", "ctl", "passwd", "completions", "man"];
+const NOT_YET: [&str; 6] = ["broker", "check", "ctl", "passwd", "completions", "man"];
 
 /// Clap's message without its usage and its advice to ask for help, but with its suggestions.
 fn in_one_line(error: &clap::Error) -> String {

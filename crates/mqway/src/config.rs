@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{CommandFactory, Subcommand};
 
+use crate::cli::Cli;
 use crate::failure::Failure;
 use crate::logging::{self, say};
 use crate::proxy::wiring;
-use crate::settings::{DEFAULT_FILE, Settings};
+use crate::settings::{DEFAULT_FILE, Settings, profile};
 
 /// Check a configuration file, or print the default one
 #[derive(Debug, clap::Args)]
@@ -35,7 +36,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             let settings = Settings::load(Some(file))?;
             // What the proxy would warn of, it warns of here.
             logging::start(settings.log.level.as_deref())?;
-            wiring::wire(&settings)?;
+            profile::check(&Cli::command(), &settings)?;
+            // A user's own file may be for the clients alone.
+            if settings.profiles.is_empty()
+                || !settings.listeners.is_empty()
+                || !settings.upstreams.is_empty()
+            {
+                wiring::wire(&settings)?;
+            }
             say(format_args!("{} is good", file.display()));
             Ok(())
         }

@@ -14,6 +14,7 @@ mod proxy;
 mod publish;
 mod quantity;
 mod reach;
+mod request;
 mod settings;
 mod signals;
 mod subscribe;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Tap(args) => tap::run(args),
         Command::Pub(args) => publish::run(args),
         Command::Sub(args) => subscribe::run(args),
+        Command::Rr(args) => request::run(args),
         Command::Ping(args) => ping::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Config(args) => config::run(args),

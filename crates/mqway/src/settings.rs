@@ -6,7 +6,9 @@
 
 mod environment;
 mod known;
+pub mod profile;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -28,6 +30,8 @@ pub struct Settings {
     pub upstreams: Vec<Upstream>,
     pub limits: Limits,
     pub log: Log,
+    /// For the client commands: what their flags say otherwise, by the name of the profile.
+    pub profiles: BTreeMap<String, toml::Table>,
 }
 
 /// One place where clients are accepted.

@@ -23,6 +23,8 @@ pub fn check(table: &DeTable<'_>) -> Result<(), Unknown> {
         let offset = section.span().start;
         key_of("", section.get_ref()).map_err(|message| Unknown { offset, message })?;
         match value.get_ref() {
+            // The names of profiles are the user's; what stands in them is looked at where the flags are known.
+            DeValue::Table(_) if section.get_ref() == "profiles" => {}
             DeValue::Table(table) => check_section(section.get_ref(), table)?,
             DeValue::Array(entries) => {
                 for entry in entries.iter() {
@@ -71,7 +73,8 @@ pub fn keys_of(section: &str) -> &'static [&'static str] {
     }
 }
 
-fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+/// The name that was probably meant.
+pub fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
     let alike =
         |name: &str| strsim::jaro_winkler(key, name).max(strsim::normalized_damerau_levenshtein(key, name));
     known

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use clap::CommandFactory;
+
 use super::*;
 
 fn from(text: &str, variables: &[(&str, &str)]) -> Result<Settings, String> {
@@ -126,7 +128,7 @@ fn a_file_that_is_not_there_is_named() {
 fn explained() -> toml::Table {
     let is_key = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
     let lines = DEFAULT_FILE.lines().map(|line| match line.strip_prefix("# ") {
-        Some(key) if is_key(key) => key,
+        Some(key) if is_key(key) || key.starts_with('[') => key,
         _ => line,
     });
     parse(&lines.collect::<Vec<_>>().join("\n")).unwrap()
@@ -145,4 +147,15 @@ fn the_explained_file_is_valid_and_knows_every_key() {
             assert!(table.contains_key(*key), "{section}.{key} is not explained");
         }
     }
+}
+
+#[test]
+fn profiles_say_what_flags_say() {
+    let program = crate::cli::Cli::command();
+    let explained: Settings = explained().try_into().unwrap();
+    assert_eq!(explained.profiles.keys().collect::<Vec<_>>(), ["home"]);
+    profile::check(&program, &explained).unwrap();
+    let wrong = from("[profiles.home]\nusernmae = 'me'", &[]).unwrap();
+    let told = profile::check(&program, &wrong).unwrap_err().message;
+    assert_eq!(told, "profile \"home\" has `usernmae`, which is no flag; did you mean `username`?");
 }
