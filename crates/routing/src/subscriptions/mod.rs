@@ -2,8 +2,10 @@
 
 mod ends;
 mod generations;
+mod label;
 mod path;
 mod shard;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +20,7 @@ use crate::route::{Route, ShareId, Target};
 use generations::Generations;
 pub use generations::Stamp;
 use path::{Path, Stem};
-use shard::{Change, Shard, edge_hash};
+use shard::{Change, Shard, mix};
 
 /// Shards with a lock each, for filters that have a stem. A power of two.
 const STEM_SHARDS: usize = 64;
@@ -199,7 +201,7 @@ impl<S: Copy + Ord + Hash, O: Copy> SubscriptionIndex<S, O> {
     }
 
     fn stem_hash(&self, path: Path<'_>) -> u64 {
-        edge_hash(path.stem as u32, self.hasher.hash_one(path.text))
+        mix(path.stem as u32, self.hasher.hash_one(path.text))
     }
 
     fn shard(&self, kind: Stem, stem: u64) -> &RwLock<Shard<S, O>> {

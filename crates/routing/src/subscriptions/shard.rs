@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 
-use hashbrown::HashTable;
-
 use super::ends::{Ends, Reach, Roster};
+use super::label::Label;
 use super::path::{Path, Stem};
+use super::table::Table;
 use crate::route::{Route, ShareId, Target};
 
 /// No node.
@@ -24,11 +24,11 @@ pub(super) struct Shard<S, O> {
     /// The first node that is not in use; each has the next in `plus`.
     unused: u32,
     used: usize,
-    /// Stems, and children by their level.
-    edges: HashTable<Edge>,
+    /// Nodes by their parent, or kind of stem, and their label; but for those of a `+`.
+    edges: Table<u32>,
     groups: HashMap<ShareId, Group<S, O>>,
-    /// Groups by node, reach and share name, with the hash of these.
-    group_names: HashTable<(u32, ShareId)>,
+    /// Ids of groups by node, reach and share name.
+    group_names: Table<u64>,
     next_group: u64,
     /// Goes up each time that nodes change their places.
     layout: u32,
@@ -44,15 +44,8 @@ struct Node<S, O> {
     /// How many children there are besides that for `+`.
     children: u32,
     /// The text of this level, or of the stem; empty for `+`.
-    label: Box<str>,
+    label: Label,
     ends: Ends<S, O>,
-}
-
-/// From a node to a child of it. The hash is of the parent and the label.
-#[derive(Clone, Copy, Debug)]
-struct Edge {
-    hash: u32,
-    child: u32,
 }
 
 /// The members of one shared subscription: share name and filter.
@@ -80,15 +73,15 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
             nodes: Vec::new(),
             unused: NONE,
             used: 0,
-            edges: HashTable::new(),
+            edges: Table::new(),
             groups: HashMap::new(),
-            group_names: HashTable::new(),
+            group_names: Table::new(),
             next_group: number,
             layout: 0,
         }
     }
 
-    /// `stem` is the hash of the path's stem, by [`edge_hash`].
+    /// `stem` is the hash of the path's stem, by [`mix`].
     pub fn insert(
         &mut self,
         (path, stem): (Path<'_>, u64),
@@ -110,7 +103,7 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
         members.insert(target);
         self.groups.insert(id, Group { name: name.into(), node, reach, members });
         let hash = group_hash(node, reach, name, hasher);
-        self.group_names.insert_unique(spread(hash), (hash, id), |(hash, _)| spread(*hash));
+        self.group_names.insert(hash, id.0);
         self.node_mut(node).ends.insert_share(reach, id);
         Change { before: None, share: true }
     }
@@ -167,7 +160,7 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
         frontier: &mut Vec<u32>,
         route: &mut Route<S, O>,
     ) {
-        let Some(node) = self.child(path.stem as u32, stem, path.text) else { return };
+        let Some(node) = self.child(path.stem as u32, stem as u32, path.text) else { return };
         frontier.clear();
         frontier.push(node);
         let mut from = 0;
@@ -236,8 +229,8 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
     #[cfg(test)]
     pub fn bytes(&self) -> usize {
         self.nodes.capacity() * size_of::<Node<S, O>>()
-            + self.edges.allocation_size()
-            + self.group_names.allocation_size()
+            + self.edges.bytes()
+            + self.group_names.bytes()
             + self.groups.capacity() * size_of::<(ShareId, Group<S, O>)>()
     }
 
@@ -262,7 +255,7 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
 
     /// The node where a filter ends.
     fn seek(&self, path: Path<'_>, stem: u64, hasher: &RandomState) -> Option<(u32, Reach)> {
-        let mut node = self.child(path.stem as u32, stem, path.text)?;
+        let mut node = self.child(path.stem as u32, stem as u32, path.text)?;
         for level in path.rest.into_iter().flat_map(|rest| rest.split('/')) {
             node = match level {
                 "#" => return Some((node, Reach::Below)),
@@ -275,7 +268,7 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
 
     /// The node where a filter ends, made if it is missing.
     fn make(&mut self, path: Path<'_>, stem: u64, hasher: &RandomState) -> (u32, Reach) {
-        let mut node = self.make_child(path.stem as u32, stem, path.text);
+        let mut node = self.make_child(path.stem as u32, stem as u32, path.text);
         for level in path.rest.into_iter().flat_map(|rest| rest.split('/')) {
             node = match level {
                 "#" => return (node, Reach::Below),
@@ -294,38 +287,31 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
         self.node(parent).plus
     }
 
-    fn make_child(&mut self, parent: u32, hash: u64, label: &str) -> u32 {
+    fn make_child(&mut self, parent: u32, hash: u32, label: &str) -> u32 {
         if let Some(child) = self.child(parent, hash, label) {
             return child;
         }
         let child = self.add(parent, label);
-        let hash = hash as u32;
-        self.edges.insert_unique(spread(hash), Edge { hash, child }, |edge| spread(edge.hash));
+        self.edges.insert(hash, child);
         if let Some(parent) = self.nodes.get_mut(parent as usize) {
             parent.children += 1;
         }
         child
     }
 
-    fn child(&self, parent: u32, hash: u64, label: &str) -> Option<u32> {
-        let hash = hash as u32;
-        let is_it = |edge: &Edge| {
-            edge.hash == hash && {
-                let node = self.node(edge.child);
-                node.parent == parent && *node.label == *label
-            }
-        };
-        self.edges.find(spread(hash), is_it).map(|edge| edge.child)
+    fn child(&self, parent: u32, hash: u32, label: &str) -> Option<u32> {
+        self.edges.find(hash, |child| {
+            let node = self.node(child);
+            node.parent == parent && node.label.as_bytes() == label.as_bytes()
+        })
     }
 
     fn group(&self, node: u32, reach: Reach, name: &str, hasher: &RandomState) -> Option<ShareId> {
-        let is_it = |(_, id): &(u32, ShareId)| {
-            self.groups
-                .get(id)
-                .is_some_and(|group| group.node == node && group.reach == reach && *group.name == *name)
+        let is_it = |id| {
+            let group = self.groups.get(&ShareId(id));
+            group.is_some_and(|group| group.node == node && group.reach == reach && *group.name == *name)
         };
-        let hash = group_hash(node, reach, name, hasher);
-        self.group_names.find(spread(hash), is_it).map(|(_, id)| *id)
+        self.group_names.find(group_hash(node, reach, name, hasher), is_it).map(ShareId)
     }
 
     /// Takes a member out of its group, and ends the group with its last.
@@ -336,21 +322,18 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
             return Change { before, share: false };
         }
         let (node, hash) = (group.node, group_hash(group.node, group.reach, &group.name, hasher));
-        if let Ok(entry) = self.group_names.find_entry(spread(hash), |(_, present)| *present == id) {
-            entry.remove();
-        }
+        self.group_names.remove(hash, |present| present == id.0);
         self.groups.remove(&id);
         self.node_mut(node).ends.remove_share(id);
         let len = self.groups.len();
         if len < self.groups.capacity() / 4 {
             self.groups.shrink_to(len * 2);
-            self.group_names.shrink_to(len * 2, |(hash, _)| spread(*hash));
         }
         Change { before, share: true }
     }
 
     fn add(&mut self, parent: u32, label: &str) -> u32 {
-        let node = Node { parent, plus: NONE, children: 0, label: label.into(), ends: Ends::None };
+        let node = Node { parent, plus: NONE, children: 0, label: Label::new(label), ends: Ends::None };
         self.used += 1;
         if self.unused != NONE {
             let place = self.unused;
@@ -375,10 +358,8 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
             if self.is_plus(place) {
                 self.node_mut(parent).plus = NONE;
             } else {
-                let hash = edge_hash(parent, hasher.hash_one(&*node.label)) as u32;
-                if let Ok(edge) = self.edges.find_entry(spread(hash), |edge| edge.child == place) {
-                    edge.remove();
-                }
+                let hash = edge_hash(parent, hasher.hash_one(node.label.as_str()));
+                self.edges.remove(hash, |child| child == place);
                 if let Some(parent) = self.nodes.get_mut(parent as usize) {
                     parent.children -= 1;
                 }
@@ -387,7 +368,7 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
                 parent: UNUSED,
                 plus: self.unused,
                 children: 0,
-                label: Box::default(),
+                label: Label::EMPTY,
                 ends: Ends::None,
             };
             *self.node_mut(place) = unused;
@@ -419,19 +400,17 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
         self.nodes = nodes;
         self.unused = NONE;
         self.layout = self.layout.wrapping_add(1);
-        self.edges = HashTable::with_capacity(self.used);
+        self.edges.reset(self.used);
         for (child, node) in (0..).zip(&self.nodes) {
             if !self.is_plus(child) {
-                let hash = edge_hash(node.parent, hasher.hash_one(&*node.label)) as u32;
-                self.edges.insert_unique(spread(hash), Edge { hash, child }, |edge| spread(edge.hash));
+                self.edges.insert(edge_hash(node.parent, hasher.hash_one(node.label.as_str())), child);
             }
         }
         self.groups.shrink_to_fit();
-        self.group_names = HashTable::with_capacity(self.groups.len());
+        self.group_names.reset(self.groups.len());
         for (id, group) in &mut self.groups {
             group.node = to(group.node);
-            let hash = group_hash(group.node, group.reach, &group.name, hasher);
-            self.group_names.insert_unique(spread(hash), (hash, *id), |(hash, _)| spread(*hash));
+            self.group_names.insert(group_hash(group.node, group.reach, &group.name, hasher), id.0);
         }
     }
 
@@ -444,9 +423,8 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
         let mut levels = vec![];
         let mut at = place;
         while let Some(node) = self.nodes.get(at as usize) {
-            let is_nothing = node.parent == Stem::Nothing as u32;
-            if !is_nothing {
-                levels.push(if self.is_plus(at) { "+" } else { &*node.label });
+            if node.parent != Stem::Nothing as u32 {
+                levels.push(if self.is_plus(at) { "+" } else { node.label.as_str() });
             }
             at = node.parent;
         }
@@ -473,18 +451,18 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
     }
 }
 
-/// The hash of a node's parent, or stem, and the hash of its label, which nobody outside can foresee.
-pub(super) fn edge_hash(parent: u32, label: u64) -> u64 {
+/// The hash of a node's parent, or kind of stem, and the hash of its label, which nobody outside can foresee.
+fn edge_hash(parent: u32, label: u64) -> u32 {
+    mix(parent, label) as u32
+}
+
+/// Of whole stems all bits are used: some for the shard, some for the generation.
+pub(super) fn mix(parent: u32, label: u64) -> u64 {
     let mixed =
         (label ^ u64::from(parent).wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
     mixed ^ mixed >> 32
 }
 
 fn group_hash(node: u32, reach: Reach, name: &str, hasher: &RandomState) -> u32 {
-    edge_hash(node, hasher.hash_one((reach, name))) as u32
-}
-
-/// Half a hash is kept; a hash table looks at the highest bits and the lowest.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    edge_hash(node, hasher.hash_one((reach, name)))
 }
