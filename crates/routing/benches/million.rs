@@ -18,7 +18,7 @@ const LOOKS: u32 = 1_000_000;
 const ROW: &str = "--row=";
 
 /// What a broker may keep for a subscription.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 struct Options {
     _identifier: u32,
     _flags: u8,
@@ -49,6 +49,13 @@ const SUBSCRIPTIONS: &[(&str, Texts)] = &[
     ("all in one share", |_| ("$share/workers/site/#".into(), "other/42/none".into())),
 ];
 
+/// What changes while another thread looks, and how often in a millisecond.
+const CHURN: [(&str, &str, Option<u32>); 3] = [
+    ("changing exact filters", "exact", Some(10)),
+    ("changing mixed filters", "mixed", Some(10)),
+    ("changing all the time", "mixed", None),
+];
+
 fn exact(number: u32) -> (String, String) {
     let topic = format!("site/{}/device/{number}/cmd", number % 1_000);
     (topic.clone(), topic)
@@ -68,8 +75,10 @@ fn main() {
     if let Some(row) = arguments.iter().find_map(|argument| argument.strip_prefix(ROW)) {
         match SUBSCRIPTIONS.iter().find(|(name, _)| *name == row) {
             Some((name, texts)) => subscriptions(name, *texts),
-            None if row == "churn" => churn(),
-            None => retained(),
+            None => match CHURN.iter().find(|(name, ..)| *name == row) {
+                Some((name, whose, rate)) => churn(name, whose, *rate),
+                None => retained(),
+            },
         }
         return;
     }
@@ -90,19 +99,19 @@ fn main() {
     run(
         &names,
         "a million subscriptions: bytes of the filter's text, resident bytes beside it, subscribes and unsubscribes\n\
-         of one thread, ns of a look into the index, the same remembered with and without a hint, bytes left at the end\n\
-         \x20                     text  bytes      sub/s    unsub/s    look  remembered  hint    left",
+         of one thread, ns of a look into the index, the same remembered without and with a hint, ms of the longest subscribe\n\
+         \x20                     text  bytes      sub/s    unsub/s    look  remembered  hint  longest",
     );
     run(
-        &["churn"],
-        "\none thread changes \"mixed\" as fast as it can, another looks for 1,000 topics in turn\n\
-         \x20                 changes/s    looks/s  remembered",
+        &CHURN.map(|(name, ..)| name),
+        "\none thread subscribes and unsubscribes among \"mixed\", another looks for 1,000 topics in turn\n\
+         \x20                          changes/s    looks/s  remembered",
     );
     run(
         &["retained"],
         "\na million retained messages of 8 bytes: bytes of text and beside it, ns to insert, to replace, for each topic\n\
-         of `#` in steps of 256, to find one of a device by `site/7/device/+/state` and by `site/+/device/7/state`\n\
-         \x20                     text  bytes  insert  replace   all  device    any",
+         of `#` in steps of 256 and of `site/7/device/+/state`; ms to find the one of `site/+/device/7/state` on 1,000 sites\n\
+         \x20                     text  bytes  insert  replace   all   some    one",
     );
 }
 
@@ -113,6 +122,7 @@ fn subscriptions(name: &str, texts: Texts) {
     let (index, before) = (Index::new(), resident());
     let subscribed = time(|| subscribe_all(&index, &filters));
     let bytes = resident().saturating_sub(before) as f64 / f64::from(COUNT);
+    let longest = longest_subscribe(&filters);
 
     let mut route = Route::new();
     let look = best(|| {
@@ -138,7 +148,6 @@ fn subscriptions(name: &str, texts: Texts) {
             }
         }
     });
-    drop((cache, route));
     let unsubscribed = time(|| {
         for (subscriber, filter) in (0..).zip(&filters) {
             black_box(index.unsubscribe(TopicFilter::new(filter).expect("is a filter"), subscriber));
@@ -146,35 +155,38 @@ fn subscriptions(name: &str, texts: Texts) {
     });
     assert!(index.is_empty());
     println!(
-        "{name:<20} {text:>6.1} {:>6.1} {:>10.0} {:>10.0} {:>7.0} {:>11.1} {:>5.1} {:>7}",
+        "{name:<20} {text:>6.1} {:>6.1} {:>10.0} {:>10.0} {:>7.0} {:>11.1} {:>5.1} {:>8.1}",
         bytes - text,
         f64::from(COUNT) / subscribed.as_secs_f64(),
         f64::from(COUNT) / unsubscribed.as_secs_f64(),
         nanos(look),
         nanos(remembered),
         nanos(hinted),
-        resident().saturating_sub(before),
+        longest.as_secs_f64() * 1e3,
     );
 }
 
-fn churn() {
-    let texts = SUBSCRIPTIONS.iter().find(|(name, _)| *name == "mixed").expect("is in the list").1;
-    let filters: Vec<String> = (0..COUNT).map(|number| texts(number).0).collect();
-    let topics: Vec<String> = (0..1_000).map(|number| texts(scattered(number)).1).collect();
+/// One thread changes subscriptions of `whose` kind, so many in a millisecond, and another looks.
+fn churn(name: &str, whose: &str, rate: Option<u32>) {
+    let texts = |name| SUBSCRIPTIONS.iter().find(|(row, _)| *row == name).expect("is in the list").1;
+    let filters: Vec<String> = (0..COUNT).map(|number| texts("mixed")(number).0).collect();
+    let topics: Vec<String> = (0..1_000).map(|number| texts("mixed")(scattered(number)).1).collect();
     let index = Index::new();
     subscribe_all(&index, &filters);
     let stop = AtomicBool::new(false);
     let (changes, looks, counters) = std::thread::scope(|scope| {
         let changes = scope.spawn(|| {
-            let mut changes = 0_u64;
-            for number in (0..COUNT).cycle() {
-                if stop.load(Ordering::Relaxed) {
-                    break;
+            let (start, mut changes) = (Instant::now(), 0_u32);
+            while !stop.load(Ordering::Relaxed) {
+                let due = rate.map_or(u128::MAX, |rate| start.elapsed().as_millis() * u128::from(rate));
+                if u128::from(changes) > due {
+                    std::thread::sleep(Duration::from_millis(1));
+                    continue;
                 }
-                let number = scattered(number);
-                let filter = TopicFilter::new(&filters[number as usize]).expect("is a filter");
-                let options = index.unsubscribe(filter, u64::from(number)).expect("is there");
-                index.subscribe(filter, u64::from(number), options);
+                let filter = texts(whose)(scattered(changes)).0 + "/more";
+                let filter = filter.replace("#/more", "more/#");
+                subscribe(&index, 0, &filter);
+                index.unsubscribe(TopicFilter::new(&filter).expect("is a filter"), 0);
                 changes += 2;
             }
             changes
@@ -192,9 +204,8 @@ fn churn() {
         (changes.join().expect("does not panic"), looks, cache.counters())
     });
     println!(
-        "{:<20} {:>6.0} {:>10.0} {:>10.1}%",
-        "",
-        changes as f64 / 3.0,
+        "{name:<26} {:>9.0} {:>10.0} {:>10.1}%",
+        f64::from(changes) / 3.0,
         looks as f64 / 3.0,
         counters.hits as f64 / looks as f64 * 100.0
     );
@@ -219,24 +230,35 @@ fn retained() {
         let took = time(|| while index.scan(&mut cursor, 256, |_, _| found += 1) == Scan::More {});
         took / found
     };
-    let (all, device, any) = (scan("#"), scan("site/7/device/+/state"), scan("site/+/device/7/state"));
+    let (all, some, one) = (scan("#"), scan("site/7/device/+/state"), scan("site/+/device/7/state"));
     println!(
-        "{:<20} {text:>6.1} {:>6.1} {:>7.0} {:>8.0} {:>5} {:>7} {:>6}",
+        "{:<20} {text:>6.1} {:>6.1} {:>7.0} {:>8.0} {:>5} {:>6} {:>6.2}",
         "",
         bytes - text,
         nanos(inserted),
         nanos(replaced),
         all.as_nanos(),
-        device.as_nanos(),
-        any.as_nanos(),
+        some.as_nanos(),
+        one.as_secs_f64() * 1e3,
     );
 }
 
 fn subscribe_all(index: &Index, filters: &[String]) {
     for (subscriber, filter) in (0..).zip(filters) {
-        let options = Options { _identifier: 1, _flags: 1 };
-        black_box(index.subscribe(TopicFilter::new(filter).expect("is a filter"), subscriber, options));
+        subscribe(index, subscriber, filter);
     }
+}
+
+fn subscribe(index: &Index, subscriber: u64, filter: &str) {
+    let options = Options { _identifier: 1, _flags: 1 };
+    black_box(index.subscribe(TopicFilter::new(filter).expect("is a filter"), subscriber, options));
+}
+
+/// Apart from the rate, since to look at the clock takes time too.
+fn longest_subscribe(filters: &[String]) -> Duration {
+    let index = Index::new();
+    let one = |(subscriber, filter): (usize, &String)| time(|| subscribe(&index, subscriber as u64, filter));
+    filters.iter().enumerate().map(one).max().unwrap_or_default()
 }
 
 /// All numbers below [`COUNT`] in another order, as clients do not come sorted.

@@ -74,7 +74,7 @@ pub struct CacheCounters {
     pub too_large: u64,
 }
 
-impl<S: Copy + Ord + Hash, O: Copy> RouteCache<S, O> {
+impl<S: Copy + Ord + Hash, O: Copy + PartialEq> RouteCache<S, O> {
     /// One of at most so many routes, which take at most so many bytes. `entries` is rounded up to a power of two of
     /// at least four; each takes 16 bytes even while it is not used.
     pub fn new(entries: usize, bytes: usize) -> Self {

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn invented_sequences_do_as_plain_lists_do(input in proptest::collection::vec(any::<u8>(), 0..2_000)) {
         checks::routing(&input);

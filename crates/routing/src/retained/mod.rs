@@ -58,6 +58,7 @@ impl<V> RetainedIndex<V> {
     }
 
     /// [`RetainedIndex::remove`], if what is retained now is still what the caller means: one that has expired, say.
+    /// `is_it` runs under a lock: it must not call the index.
     pub fn remove_if(&self, topic: TopicName<'_>, is_it: impl FnOnce(&V) -> bool) -> Option<V> {
         let key = key(topic.as_str());
         let mut shard = self.write(topic.as_str());
@@ -69,7 +70,7 @@ impl<V> RetainedIndex<V> {
         removed
     }
 
-    /// Shows what is retained for `topic` to `look`, under a lock: it must not change the index.
+    /// Shows what is retained for `topic` to `look`, under a lock: it must not call the index.
     pub fn with<T>(&self, topic: TopicName<'_>, look: impl FnOnce(&V) -> T) -> Option<T> {
         self.read(self.shard_of(topic.as_str())).get(&*key(topic.as_str())).map(look)
     }
@@ -87,7 +88,7 @@ impl<V> RetainedIndex<V> {
     /// Hands to `visit` what is retained for topics that match, after it has looked at `most` topics at the most;
     /// whether there is more. Not every topic that is looked at must match, but those that cannot are jumped over.
     ///
-    /// `visit` runs under a lock that is held for this call alone: it must not change the index. What is there all the
+    /// `visit` runs under a lock that is held for this call alone: it must not call the index. What is there all the
     /// time is visited once; what comes or goes meanwhile may be or not. A filter that begins with a wildcard does not
     /// match topics that begin with `$` [MQTT-4.7.2-1].
     pub fn scan(
@@ -97,7 +98,8 @@ impl<V> RetainedIndex<V> {
         mut visit: impl FnMut(TopicName<'_>, &V),
     ) -> Scan {
         let mut left = most;
-        let (mut shard, last) = self.shards_for(&cursor.filter);
+        let (mut shard, last) =
+            cursor.filter.as_deref().map_or((0, SHARDS - 1), |filter| self.shards_for(filter));
         shard = shard.max(cursor.shard);
         while shard <= last {
             if self.scan_shard(shard, cursor, &mut left, &mut visit) == Scan::More {
@@ -131,7 +133,7 @@ impl<V> RetainedIndex<V> {
                     return Scan::More;
                 }
                 *left -= 1;
-                match step(&cursor.filter, key) {
+                match cursor.filter.as_deref().map_or(Step::Match, |filter| step(filter, key)) {
                     Step::Match => {
                         write_topic(key, &mut text);
                         visit(TopicName::new(&text).expect("only topics are put in"), value);
@@ -194,7 +196,8 @@ impl<V> fmt::Debug for RetainedIndex<V> {
 /// likes, and holds nothing of the index meanwhile.
 #[derive(Clone, Debug)]
 pub struct RetainedCursor {
-    filter: Box<str>,
+    /// Without it every topic matches.
+    filter: Option<Box<str>>,
     shard: usize,
     /// The key to go on from, itself left out if it has been seen.
     at: String,
@@ -206,7 +209,12 @@ impl RetainedCursor {
     /// does not count.
     pub fn new(filter: TopicFilter<'_>) -> Self {
         let filter = filter.share().map_or(filter, |(_, filter)| filter);
-        Self { filter: filter.as_str().into(), shard: 0, at: String::new(), seen: false }
+        Self { filter: Some(filter.as_str().into()), shard: 0, at: String::new(), seen: false }
+    }
+
+    /// For every topic, those that begin with `$` too: to look for what has expired, say.
+    pub const fn all() -> Self {
+        Self { filter: None, shard: 0, at: String::new(), seen: false }
     }
 }
 

@@ -39,6 +39,9 @@ fn a_filter_finds_what_matches() {
     }
     let found = |filter| scan(&index, filter, usize::MAX).0;
     assert_eq!(found("#").len(), 9); // [MQTT-4.7.2-1]
+    let (mut all, mut count) = (RetainedCursor::all(), 0);
+    assert_eq!(index.scan(&mut all, usize::MAX, |_, ()| count += 1), Scan::Done);
+    assert_eq!(count, 11);
     assert_eq!(found("+"), ["a", "a\u{1}"]);
     assert_eq!(found("a/#"), ["a", "a/", "a/b", "a/b/c", "a/c/c"]);
     assert_eq!(found("a/b/#"), ["a/b", "a/b/c"]);

@@ -49,7 +49,7 @@ pub struct SubscriptionIndex<S, O> {
 #[repr(align(64))]
 struct Locked<S, O>(RwLock<Shard<S, O>>);
 
-impl<S: Copy + Ord + Hash, O: Copy> SubscriptionIndex<S, O> {
+impl<S: Copy + Ord + Hash, O: Copy + PartialEq> SubscriptionIndex<S, O> {
     /// An empty one.
     pub fn new() -> Self {
         let shards = (0..SHARDS as u64).map(|number| Locked(RwLock::new(Shard::new(number)))).collect();
@@ -72,7 +72,10 @@ impl<S: Copy + Ord + Hash, O: Copy> SubscriptionIndex<S, O> {
         let share = share.map(|name| (name, SHARDS as u64));
         let mut shard = self.write(path.stem, stem);
         let change = shard.insert((path, stem), share, Target { subscriber, options }, &self.hasher);
-        self.generations.advance(Generations::counter(stem));
+        // Many clients subscribe to the same again at each connect; that changes nothing.
+        if change.before != Some(options) {
+            self.generations.advance(Generations::counter(stem));
+        }
         if change.before.is_none() {
             self.subscriptions.fetch_add(1, Ordering::Relaxed);
         }
@@ -140,7 +143,7 @@ impl<S: Copy + Ord + Hash, O: Copy> SubscriptionIndex<S, O> {
     }
 
     /// Shows the members of a shared subscription as they are now to `pick`, so that a message can go to another when
-    /// the one that had it leaves. `None` if the last has left. `pick` runs under a lock: it must not change the index.
+    /// the one that had it leaves. `None` if the last has left. `pick` runs under a lock: it must not call the index.
     pub fn with_members<T>(&self, share: ShareId, pick: impl FnOnce(&[Target<S, O>]) -> T) -> Option<T> {
         let number = (share.0 % SHARDS as u64) as usize;
         let shard = self.shards[number].0.read().unwrap_or_else(PoisonError::into_inner);
@@ -163,8 +166,8 @@ impl<S: Copy + Ord + Hash, O: Copy> SubscriptionIndex<S, O> {
     }
 
     /// Hands the next subscriptions to `visit`, `most` and those of one more filter at the most, in no particular
-    /// order; whether there may be more. `visit` runs under a lock that is held for this call alone: it must not change
-    /// the index.
+    /// order; whether there may be more. `visit` runs under a lock that is held for this call alone: it must not call the
+    /// index.
     ///
     /// Subscriptions that are there all the time are seen; more than once if many others end meanwhile.
     pub fn list(
@@ -220,13 +223,13 @@ impl<S: Copy + Ord + Hash, O: Copy> SubscriptionIndex<S, O> {
     }
 }
 
-impl<S: Copy + Ord + Hash, O: Copy> Default for SubscriptionIndex<S, O> {
+impl<S: Copy + Ord + Hash, O: Copy + PartialEq> Default for SubscriptionIndex<S, O> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<S: Copy + Ord + Hash, O: Copy> fmt::Debug for SubscriptionIndex<S, O> {
+impl<S: Copy + Ord + Hash, O: Copy + PartialEq> fmt::Debug for SubscriptionIndex<S, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SubscriptionIndex")
             .field("subscriptions", &self.len())

@@ -126,6 +126,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn it_finds_what_is_in_it(changes in proptest::collection::vec((0..200_u32, any::<bool>()), 0..600)) {
             // Few hashes, so that slots are contended; the highest wrap around, and one is that of a vacant slot.

@@ -127,6 +127,7 @@ fn a_change_voids_the_routes_it_could_alter() {
         index.subscribe(filter(text), 1, 1);
         assert!(!index.is_current(&subscribed), "{text}: other options");
         let replaced = stamp();
+        assert_eq!(index.subscribe(filter(text), 1, 1), Some(1));
         index.unsubscribe(filter("a/b/d"), 1);
         index.unsubscribe(filter(text), 2);
         assert!(index.is_current(&replaced), "{text}: nothing was removed");
@@ -191,6 +192,27 @@ fn memory_goes_back_while_some_stay() {
     let left = index.shards[STEM_SHARDS].0.read().unwrap().bytes();
     assert!(left < full / 10, "{left} of {full}");
     (9_900..10_000).for_each(|number| assert_eq!(direct(&index, &format!("x/{number}/{number}")), [number]));
+}
+
+#[test]
+fn what_stays_is_listed_though_others_go_meanwhile() {
+    let index = Index::new();
+    let text = |number| format!("+/{number}");
+    (0..1_000).for_each(|number| _ = index.subscribe(filter(&text(number)), number, 0));
+    let (mut cursor, mut listed) = (ListingCursor::default(), std::collections::BTreeSet::new());
+    let mut list = |cursor: &mut _| {
+        index.list(cursor, 400, |entry| {
+            assert_eq!((entry.share, entry.targets.len()), (None, 1));
+            assert_eq!(entry.filter, text(entry.targets[0].subscriber));
+            listed.insert(entry.targets[0].subscriber);
+        })
+    };
+    assert!(list(&mut cursor));
+    // The nodes of the rest are packed, to before where the listing has come.
+    (0..900).for_each(|number| _ = index.unsubscribe(filter(&text(number)), number));
+    while list(&mut cursor) {}
+    assert!((900..1_000).all(|number| listed.contains(&number)));
+    assert!(!listed.contains(&899));
 }
 
 #[test]
