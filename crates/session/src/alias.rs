@@ -16,7 +16,7 @@ pub struct AliasesIn {
 /// A PUBLISH whose alias cannot be resolved. Both end the connection, with reasons of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AliasError {
-    /// The alias is above our Topic Alias Maximum: 0x94. [MQTT-3.3.2-9]
+    /// The alias is above our Topic Alias Maximum: 0x94. [MQTT-3.3.2-9], [MQTT-3.3.2-11]
     OverMaximum,
     /// There is no topic name, and the alias was not set before: 0x82.
     Unknown,
@@ -28,7 +28,8 @@ impl AliasesIn {
         AliasesIn { names: Vec::new(), maximum }
     }
 
-    /// The topic name of a PUBLISH with this topic and alias, after remembering it if both are there.
+    /// The topic name of a PUBLISH with this topic and alias, after remembering it if both are there. Every alias up to
+    /// the maximum will do. [MQTT-3.3.2-10], [MQTT-3.3.2-12]
     ///
     /// # Errors
     /// As [`AliasError`] says.
@@ -78,7 +79,7 @@ pub enum Sent {
 }
 
 impl AliasesOut {
-    /// For a connection on which the peer has announced this Topic Alias Maximum. [MQTT-3.3.2-10]
+    /// For a connection on which the peer has announced this Topic Alias Maximum.
     pub fn new(maximum: u16) -> AliasesOut {
         AliasesOut { by_topic: BTreeMap::new(), maximum }
     }
@@ -86,11 +87,12 @@ impl AliasesOut {
     /// How to send `topic` now. What it says must be done: the peer's table is what we have told it.
     pub fn send(&mut self, topic: &str) -> Sent {
         if self.maximum == 0 {
-            return Sent::Name;
+            return Sent::Name; // [MQTT-3.1.2-27], [MQTT-3.2.2-18]
         }
         if let Some(alias) = self.by_topic.get(topic) {
             return Sent::Alias(*alias);
         }
+        // [MQTT-3.1.2-26], [MQTT-3.2.2-17], [MQTT-3.3.2-9], [MQTT-3.3.2-11]
         let next = u16::try_from(self.by_topic.len() + 1).ok().filter(|next| *next <= self.maximum);
         match next.and_then(NonZeroU16::new) {
             Some(alias) => {
@@ -131,12 +133,23 @@ mod tests {
     }
 
     #[test]
+    fn every_alias_up_to_the_maximum_is_taken() {
+        // [MQTT-3.3.2-10], [MQTT-3.3.2-12]
+        let mut aliases = AliasesIn::new(u16::MAX);
+        for value in [1, 2, 300, u16::MAX] {
+            assert_eq!(aliases.resolve("a", alias(value)), Ok("a"));
+            assert_eq!(aliases.resolve("", alias(value)), Ok("a"));
+        }
+    }
+
+    #[test]
     fn the_first_topics_get_the_aliases_that_there_are() {
         let mut aliases = AliasesOut::new(1);
         let one = NonZeroU16::MIN;
         assert_eq!(aliases.send("a"), Sent::NameAndAlias(one));
-        assert_eq!(aliases.send("b"), Sent::Name); // [MQTT-3.3.2-10]
+        // [MQTT-3.1.2-26], [MQTT-3.2.2-17], [MQTT-3.3.2-9], [MQTT-3.3.2-11]
+        assert_eq!(aliases.send("b"), Sent::Name);
         assert_eq!(aliases.send("a"), Sent::Alias(one));
-        assert_eq!(AliasesOut::new(0).send("a"), Sent::Name);
+        assert_eq!(AliasesOut::new(0).send("a"), Sent::Name); // [MQTT-3.1.2-27], [MQTT-3.2.2-18]
     }
 }

@@ -63,7 +63,7 @@ impl Inbound {
                 return Arrival::TooMany;
             }
             self.unacknowledged += 1;
-            return Arrival::New;
+            return Arrival::New; // Whatever DUP says. [MQTT-4.3.2-5]
         }
         let known = self.received.get(&id).copied();
         if known == Some(Progress::Received) {
@@ -83,12 +83,13 @@ impl Inbound {
     }
 
     /// PUBREC with a reason of 0x80 and above is being sent: the message is refused, and its identifier free.
+    /// [MQTT-4.3.3-9]
     pub fn refuse(&mut self, id: PacketId) {
         self.finish(id);
     }
 
     /// PUBREL has come, and PUBCOMP is being sent. False if no such message was received: PUBCOMP then says 0x92 in
-    /// 5.0, and nothing is wrong with the connection.
+    /// 5.0, and nothing is wrong with the connection. The identifier is free. [MQTT-4.3.3-12]
     pub fn pubrel(&mut self, id: PacketId) -> bool {
         self.finish(id)
     }

@@ -115,7 +115,7 @@ mod tests {
         pinger.sent(5 * SECOND);
         pinger.received(6 * SECOND);
         assert_eq!(pinger.poll(11 * SECOND), Beat::Wait(Some(15 * SECOND)));
-        assert_eq!(pinger.poll(15 * SECOND), Beat::Ping);
+        assert_eq!(pinger.poll(15 * SECOND), Beat::Ping); // [MQTT-3.1.2-20]
         assert_eq!(pinger.poll(16 * SECOND), Beat::Wait(Some(20 * SECOND)));
         pinger.received(16 * SECOND);
         assert_eq!(pinger.poll(20 * SECOND), Beat::Wait(Some(25 * SECOND)));

@@ -41,7 +41,7 @@ struct Entry<M, K> {
 
 #[derive(Clone, Debug)]
 enum State<M, K> {
-    /// A message that waits for PUBACK or PUBREC.
+    /// A message that waits for PUBACK or PUBREC. [MQTT-4.3.2-3], [MQTT-4.3.3-3]
     Published {
         qos: QoS,
         message: M,
@@ -49,6 +49,7 @@ enum State<M, K> {
         dup: bool,
     },
     /// A message of QoS 2 whose PUBREC has come: PUBREL waits for PUBCOMP. The message itself is the receiver's.
+    /// [MQTT-4.3.3-5], [MQTT-4.3.3-6]
     Released {
         /// Its PUBLISH was sent on this connection, and took from the quota.
         counted: bool,
@@ -171,21 +172,23 @@ impl<M, K> Outbound<M, K> {
         if self.receive_maximum == 0 {
             return None;
         }
-        // Again first, and in the original order. [MQTT-4.6.0-1]
+        // Again first, and in the original order, under the same identifiers. [MQTT-4.6.0-1]; 3.1.1: [MQTT-2.3.1-3]
         while let Some(entry) = self.window.get(self.sent) {
             match entry.state {
                 State::Free | State::Request => self.sent += 1,
                 State::Released { .. } => {
                     self.sent += 1;
+                    // Whatever the quota is. [MQTT-4.9.0-3]
                     return Some(Outgoing::Pubrel { id: self.window[self.sent - 1].id });
                 }
                 State::Published { .. } => break,
             }
         }
         if self.quota == 0 {
-            return None;
+            return None; // [MQTT-4.9.0-2]
         }
         if self.sent == self.window.len() {
+            // [MQTT-4.3.2-1], [MQTT-4.3.2-2], [MQTT-4.3.3-1], [MQTT-4.3.3-2]; 3.1.1: [MQTT-4.3.2-1], [MQTT-4.3.3-1]
             let id = self.free_id()?;
             let (qos, message) = self.queue.pop_front()?;
             self.last_id = id.value();
@@ -201,7 +204,7 @@ impl<M, K> Outbound<M, K> {
         Some(Outgoing::Publish { id: entry.id, qos: *qos, dup: core::mem::replace(dup, true), message })
     }
 
-    /// PUBACK: a message of QoS 1 is delivered, or refused; either way it is done with.
+    /// PUBACK: a message of QoS 1 is delivered, or refused; either way it is done with. [MQTT-4.4.0-2]
     ///
     /// # Errors
     /// If no message of QoS 1 with this identifier is in flight.
@@ -228,7 +231,7 @@ impl<M, K> Outbound<M, K> {
         Ok(())
     }
 
-    /// PUBREC with a reason of 0x80 and above: the message is refused and done with. [MQTT-4.3.3-4]
+    /// PUBREC with a reason of 0x80 and above: the message is refused and done with. [MQTT-4.4.0-2]
     ///
     /// # Errors
     /// If no message of QoS 2 with this identifier is in flight.
@@ -359,7 +362,7 @@ impl<M, K> Outbound<M, K> {
         self.window.iter().take(self.scattered).position(|entry| entry.id == id)
     }
 
-    /// The next identifier that is free.
+    /// The next identifier that is free. [MQTT-2.2.1-3], [MQTT-2.2.1-4]
     fn free_id(&mut self) -> Option<PacketId> {
         if self.window.len() >= usize::from(u16::MAX) {
             self.close_gaps();

@@ -112,7 +112,7 @@ fn a_receiver_of_qos_2_that_lost_its_connection_after_pubrec_hands_the_message_o
         let mut rig = Rig::new(version);
         rig.connect(false);
         rig.serve(publish(7, QoS::ExactlyOnce, false, "x")).unwrap();
-        rig.expect_sent(&[Packet::Pubrec(ack(7))]);
+        rig.expect_sent(&[Packet::Pubrec(ack(7))]); // [MQTT-4.3.3-8]; 3.1.1: [MQTT-4.3.3-2]
         assert_eq!(rig.events().len(), 1);
         rig.client.lost();
         rig.connect(true);
@@ -121,10 +121,53 @@ fn a_receiver_of_qos_2_that_lost_its_connection_after_pubrec_hands_the_message_o
         assert_eq!(rig.events(), []);
         rig.serve(Packet::Pubrel(ack(7))).unwrap();
         rig.expect_sent(&[Packet::Pubcomp(ack(7))]);
-        // The identifier is free for another message.
+        // The identifier is free for another message. [MQTT-4.3.3-12]
         rig.serve(publish(7, QoS::ExactlyOnce, false, "y")).unwrap();
         assert_eq!(rig.events().len(), 1);
     }
+}
+
+#[test]
+fn a_message_of_qos_1_is_acknowledged_and_its_identifier_free() {
+    for version in VERSIONS {
+        let mut rig = Rig::new(version);
+        rig.connect(false);
+        for dup in [false, true] {
+            rig.serve(publish(7, QoS::AtLeastOnce, dup, "x")).unwrap();
+            // [MQTT-2.2.1-5], [MQTT-3.3.4-1], [MQTT-3.4.2-2], [MQTT-3.4.2-3], [MQTT-4.3.2-4]; 3.1.1: [MQTT-4.3.2-2]
+            assert_eq!(rig.sent(), [[0x40, 2, 0, 7]]);
+            assert_eq!(rig.events().len(), 1, "whatever DUP says"); // [MQTT-4.3.2-5]
+        }
+    }
+}
+
+#[test]
+fn pubrel_follows_the_order_of_pubrec() {
+    // [MQTT-4.6.0-4]
+    let mut rig = Rig::new(Version::V5);
+    rig.connect(false);
+    rig.publish(1, QoS::ExactlyOnce, "x");
+    rig.publish(2, QoS::ExactlyOnce, "x");
+    rig.sent();
+    rig.serve(Packet::Pubrec(ack(2))).unwrap();
+    rig.serve(Packet::Pubrec(ack(1))).unwrap();
+    rig.expect_sent(&[Packet::Pubrel(ack(2)), Packet::Pubrel(ack(1))]);
+}
+
+#[test]
+fn a_message_that_was_refused_is_not_sent_again() {
+    // [MQTT-4.4.0-2]
+    let mut rig = Rig::new(Version::V5);
+    rig.connect(false);
+    rig.publish(1, QoS::AtLeastOnce, "x");
+    rig.publish(2, QoS::ExactlyOnce, "x");
+    rig.sent();
+    rig.serve(Packet::Puback(Ack::with_reason(id(1), ReasonCode::QuotaExceeded))).unwrap();
+    rig.serve(Packet::Pubrec(Ack::with_reason(id(2), ReasonCode::QuotaExceeded))).unwrap();
+    assert_eq!(rig.events().len(), 2);
+    rig.client.lost();
+    rig.connect(true);
+    rig.expect_sent(&[]);
 }
 
 #[test]
@@ -162,9 +205,10 @@ fn a_sender_of_qos_1_sends_again_what_was_not_acknowledged_in_order_with_the_sam
         assert!(rig.client.output().is_empty());
         rig.connect(true);
         rig.expect_sent(&[
-            publish(1, QoS::AtLeastOnce, true, "a"), // [MQTT-3.3.1-1], [MQTT-4.4.0-1], [MQTT-4.6.0-1]
+            // [MQTT-3.3.1-1], [MQTT-4.3.2-3], [MQTT-4.4.0-1], [MQTT-4.6.0-1]; 3.1.1: [MQTT-2.3.1-3], [MQTT-4.3.2-1]
+            publish(1, QoS::AtLeastOnce, true, "a"),
             publish(3, QoS::AtLeastOnce, true, "c"),
-            publish(4, QoS::AtLeastOnce, false, "d"),
+            publish(4, QoS::AtLeastOnce, false, "d"), // [MQTT-4.3.2-1], [MQTT-4.3.2-2]
         ]);
     }
 }
@@ -193,7 +237,7 @@ fn a_sender_whose_session_is_lost_sends_again_as_new_or_tells_what_failed() {
         let mut events = rig.events();
         let summary = events.pop().unwrap();
         let resent = expected.len().saturating_sub(1);
-        assert_eq!(summary, Event::SessionLost { resent, failed, dropped });
+        assert_eq!(summary, Event::SessionLost { resent, failed, dropped }); // [MQTT-3.2.2-5]
         // With PUBREC the server took the message over, and the caller is told so.
         let received = Event::Published { ticket: 3, outcome: Outcome::Answered(success(false)) };
         assert_eq!(events.iter().filter(|event| **event == received).count(), 1, "{events:?}");
@@ -227,11 +271,16 @@ fn a_sender_of_qos_2_after_pubrec_sends_pubrel_again_and_never_publish() {
         let mut rig = Rig::new(version);
         rig.connect(false);
         rig.publish(9, QoS::ExactlyOnce, "x");
+        rig.expect_sent(&[publish(1, QoS::ExactlyOnce, false, "x")]); // [MQTT-4.3.3-1], [MQTT-4.3.3-2]
+        rig.client.lost();
+        rig.connect(true);
+        rig.expect_sent(&[publish(1, QoS::ExactlyOnce, true, "x")]); // [MQTT-4.3.3-3]
         rig.serve(Packet::Pubrec(ack(1))).unwrap();
         rig.sent();
         rig.client.lost();
         rig.connect(true);
-        rig.expect_sent(&[Packet::Pubrel(ack(1))]); // [MQTT-4.4.0-1]
+        // [MQTT-4.3.3-5], [MQTT-4.3.3-6], [MQTT-4.4.0-1]; 3.1.1: [MQTT-4.3.3-1]
+        rig.expect_sent(&[Packet::Pubrel(ack(1))]);
         rig.serve(Packet::Pubcomp(ack(1))).unwrap();
         assert_eq!(
             rig.events(),
@@ -262,9 +311,16 @@ fn no_more_is_under_way_than_the_server_takes() {
     for ticket in 0..4 {
         rig.publish(ticket, QoS::AtLeastOnce, "x");
     }
-    assert_eq!(rig.sent().len(), 2); // [MQTT-3.3.4-7]
+    assert_eq!(rig.sent().len(), 2); // [MQTT-3.3.4-7], [MQTT-4.9.0-1], [MQTT-4.9.0-2]
+    // What is no PUBLISH above QoS 0 does not wait. [MQTT-3.3.4-8], [MQTT-4.9.0-3]
+    rig.client.subscribe(NOW, 5, vec![Subscription::new("a", QoS::AtMostOnce)]);
+    assert_eq!(rig.sent().len(), 1);
+    rig.serve(publish(7, QoS::AtLeastOnce, false, "in")).unwrap();
+    rig.expect_sent(&[Packet::Puback(ack(7))]);
+    rig.publish(6, QoS::AtMostOnce, "x");
+    rig.expect_sent(&[publish(0, QoS::AtMostOnce, false, "x")]);
     rig.serve(Packet::Puback(ack(1))).unwrap();
-    rig.expect_sent(&[publish(3, QoS::AtLeastOnce, false, "x")]);
+    rig.expect_sent(&[publish(4, QoS::AtLeastOnce, false, "x")]);
 }
 
 #[test]
@@ -337,6 +393,22 @@ fn a_topic_is_sent_by_its_alias_from_the_second_time_on_and_anew_on_each_connect
         assert!(!sent[1].windows(3).any(|bytes| bytes == b"a/b"));
         rig.client.lost();
     }
+}
+
+#[test]
+fn an_alias_of_the_server_ends_with_its_connection() {
+    // [MQTT-3.3.2-7]
+    let mut rig = Rig::new(Version::V5);
+    let mut alias = PropertiesBuf::new();
+    alias.push(Property::TopicAlias(NonZeroU16::MIN)).unwrap();
+    let aliased =
+        |topic| Packet::Publish(Publish { properties: alias.as_properties(), ..Publish::new(topic, b"") });
+    rig.connect(false);
+    rig.serve(aliased("a/b")).unwrap();
+    rig.serve(aliased("")).unwrap();
+    rig.client.lost();
+    rig.connect(true);
+    assert_eq!(rig.serve(aliased("")), Err(Fault::TopicAlias));
 }
 
 #[test]
@@ -417,7 +489,7 @@ fn silence_is_broken_by_pingreq_and_a_server_that_does_not_answer_is_given_up() 
     limits.push(Property::ServerKeepAlive(20)).unwrap();
     rig.connect_with(false, &limits);
     let seconds = Duration::from_secs;
-    assert_eq!(rig.client.poll_timeout(), Some(seconds(20))); // [MQTT-3.2.2-21]
+    assert_eq!(rig.client.poll_timeout(), Some(seconds(20))); // [MQTT-3.1.2-21], [MQTT-3.2.2-21]
     rig.client.handle_timeout(seconds(20)).unwrap();
     rig.expect_sent(&[Packet::Pingreq]);
     assert_eq!(rig.client.poll_timeout(), Some(seconds(30)));
@@ -442,6 +514,16 @@ fn a_server_that_breaks_the_rules_is_told_so_in_5_0_and_left() {
         assert_eq!(rig.sent(), [[0xe0, 1, reason]], "{packet:?}");
         assert!(!rig.client.is_connected());
     }
+}
+
+#[test]
+fn before_5_0_a_server_that_breaks_the_rules_is_left_without_a_word() {
+    // 3.1.1: [MQTT-4.8.0-1]
+    let mut rig = Rig::new(Version::V3_1_1);
+    rig.connect(false);
+    rig.serve(Packet::Pingreq).unwrap_err();
+    rig.expect_sent(&[]);
+    assert!(!rig.client.is_connected());
 }
 
 #[test]
@@ -490,7 +572,7 @@ fn disconnect_is_the_last_word() {
     rig.client.disconnect(ReasonCode::DisconnectWithWill, PropertiesBuf::new().as_properties());
     rig.expect_sent(&[Packet::Disconnect(Disconnect::new(ReasonCode::DisconnectWithWill))]);
     rig.publish(1, QoS::AtMostOnce, "later");
-    rig.expect_sent(&[]);
+    rig.expect_sent(&[]); // [MQTT-3.14.4-1]
     rig.connect(false);
     assert_eq!(rig.sent().len(), 1);
 }
@@ -523,7 +605,7 @@ fn a_message_that_is_too_large_is_reported_and_skipped_in_pieces_of_any_size() {
             };
             assert_eq!((&**topic, &*small.payload), ("a/b", &b"small"[..]));
             assert!(*size > 1000 && kept.is_empty());
-            // It is acknowledged, so that the server does not send it again for ever.
+            // It is acknowledged, so that the server does not send it again for ever. [MQTT-4.5.0-2]
             let refused = Ack::with_reason(id(7), ReasonCode::ImplementationSpecificError);
             let first = if version == Version::V5 { refused } else { ack(7) };
             match qos {
@@ -565,11 +647,15 @@ fn with_method() -> Rig {
 fn an_authentication_goes_on_until_the_server_accepts_and_may_be_repeated() {
     let mut rig = with_method();
     assert_eq!(rig.client.reauthenticate(NOW, "M", b""), Err(NoAuthentication), "not before CONNACK");
+    rig.publish(1, QoS::AtMostOnce, "later");
+    rig.expect_sent(&[]); // [MQTT-3.1.2-30]
     auth(ReasonCode::ContinueAuthentication, "M", b"who?", |packet| rig.serve(packet).unwrap());
     assert!(matches!(&rig.events()[..], [Event::Auth { reason: ReasonCode::ContinueAuthentication, .. }]));
     rig.client.continue_authentication(NOW, b"me").unwrap();
-    auth(ReasonCode::ContinueAuthentication, "M", b"me", |packet| rig.expect_sent(&[packet])); // [MQTT-4.12.0-3]
+    // [MQTT-3.15.2-2], [MQTT-3.15.2-3], [MQTT-4.12.0-3]
+    auth(ReasonCode::ContinueAuthentication, "M", b"me", |packet| rig.expect_sent(&[packet]));
     rig.serve(Packet::Connack(Connack::new(false, ReasonCode::Success))).unwrap();
+    rig.expect_sent(&[publish(0, QoS::AtMostOnce, false, "later")]);
     assert_eq!(rig.client.continue_authentication(NOW, b"me"), Err(NoAuthentication));
     rig.client.reauthenticate(NOW, "M", b"me again").unwrap(); // [MQTT-4.12.1-1]
     auth(ReasonCode::ReAuthenticate, "M", b"me again", |packet| rig.expect_sent(&[packet]));
@@ -594,6 +680,10 @@ fn an_auth_that_nobody_asked_for_or_of_another_method_ends_the_connection() {
     auth(ReasonCode::ContinueAuthentication, "M", b"", |packet| {
         assert!(matches!(rig.serve(packet), Err(Fault::Misplaced(_)))); // [MQTT-4.12.0-6]
     });
+    let mut rig = Rig::new(Version::V5);
+    rig.connect(false);
+    assert_eq!(rig.client.reauthenticate(NOW, "M", b""), Err(NoAuthentication)); // [MQTT-4.12.0-7]
+    rig.expect_sent(&[]);
 }
 
 #[test]

@@ -213,6 +213,7 @@ proptest! {
 
 #[test]
 fn identifiers_go_round_and_never_are_zero() {
+    // [MQTT-2.2.1-3], [MQTT-2.2.1-4]
     let mut rig = Rig::new();
     for _ in 0..70_000 {
         rig.step(&Step::Push(QoS::AtLeastOnce));
@@ -288,6 +289,9 @@ fn a_sender_that_ignores_the_receive_maximum_is_noticed() {
     assert_eq!(inbound.publish(QoS::ExactlyOnce, id(2)), Arrival::Repeated);
     inbound.puback();
     assert_eq!(inbound.publish(QoS::AtLeastOnce, id(3)), Arrival::New);
+    assert_eq!(inbound.publish(QoS::ExactlyOnce, id(2)), Arrival::Repeated);
+    inbound.refuse(id(2));
+    assert_eq!(inbound.publish(QoS::ExactlyOnce, id(2)), Arrival::New); // [MQTT-4.3.3-9]
     assert!(inbound.pubrel(id(2)));
     assert!(!inbound.pubrel(id(2)), "PUBREL of a PUBCOMP that was lost: 0x92, and no more");
 }

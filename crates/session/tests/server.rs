@@ -6,12 +6,15 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
 use mqway_codec::{
-    Ack, Connect, Disconnect, Packet, PacketId, PropertiesBuf, Property, Publish, QoS, ReasonCode,
-    SubscriptionId, Version, Will, decode,
+    Ack, Connect, Disconnect, Packet, PacketId, PacketType, PropertiesBuf, Property, Publish, QoS,
+    ReasonCode, ReasonCodesBuf, SubscriptionId, Version, Will, decode,
 };
 use mqway_session::Outgoing;
 use mqway_session::client::{Client, Event as Told, Message, Options, Outcome};
-use mqway_session::server::{Copy, Event, Fault, Hello, NEVER, NotSent, Receiver, Refusal, Session, Terms};
+use mqway_session::server::{
+    Copy, Event, Fault, Hello, NEVER, NotSent, Receiver, Refusal, Session, Terms, acknowledge,
+    answer_to_faulty, suback, unsuback,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const START: Duration = Duration::ZERO;
@@ -128,7 +131,7 @@ fn connack_says_what_a_client_would_not_assume() {
     let said = connack.properties;
     assert_eq!(said.assigned_client_identifier(), Some("auto-1")); // [MQTT-3.1.3-7]
     assert_eq!(said.session_expiry_interval(), Some(100));
-    assert_eq!(said.server_keep_alive(), Some(30)); // [MQTT-3.2.2-21]
+    assert_eq!(said.server_keep_alive(), Some(30));
     assert_eq!(said.receive_maximum(), NonZeroU16::new(7));
     assert_eq!(said.maximum_packet_size(), NonZeroU32::new(1000));
     assert_eq!(said.topic_alias_maximum(), Some(3));
@@ -181,15 +184,80 @@ fn refusals_are_in_the_words_of_the_version_and_fit() {
     };
     assert_eq!(said(Version::V3_1_1, u32::MAX), [0x20, 2, 0, 5]);
     assert_eq!(said(Version::V5, u32::MAX), b"\x20\x08\x00\x87\x05\x1f\x00\x02no");
-    assert_eq!(said(Version::V5, 9), [0x20, 3, 0, 0x87, 0]); // [MQTT-3.2.2-19]
+    assert_eq!(said(Version::V5, 9), [0x20, 3, 0, 0x87, 0]); // [MQTT-3.2.2-19], [MQTT-3.2.2-20]
     let moved =
         Refusal { reason: ReasonCode::UseAnotherServer, text: "", server_reference: Some("other:1883") };
     let mut out = Vec::new();
     moved.disconnect(Version::V5, u32::MAX, &mut out);
-    assert_eq!(out, b"\xe0\x0f\x9c\x0d\x1c\x00\x0aother:1883");
+    assert_eq!(out, b"\xe0\x0f\x9c\x0d\x1c\x00\x0aother:1883"); // [MQTT-3.14.2-2]
     out.clear();
+    moved.disconnect(Version::V5, 16, &mut out);
+    assert_eq!(out, [0xE0, 1, 0x9C]); // [MQTT-3.14.2-3], [MQTT-3.14.2-4]
+    out.clear();
+    Refusal::new(ReasonCode::PacketTooLarge, "").connack(Version::V3_1_1, u32::MAX, &mut out);
+    assert!(out.is_empty()); // 3.1.1: [MQTT-3.2.2-6]
     moved.disconnect(Version::V3_1_1, u32::MAX, &mut out);
     assert!(out.is_empty());
+}
+
+#[test]
+fn acknowledgements_have_the_identifier_and_no_words() {
+    // [MQTT-3.1.2-29], for a client that wants no words in them, as for any other.
+    let id = id(0x1234);
+    let mut out = Vec::new();
+    for (packet_type, first) in [
+        (PacketType::Puback, 0x40),  // [MQTT-3.4.2-2], [MQTT-3.4.2-3]
+        (PacketType::Pubrec, 0x50),  // [MQTT-3.5.2-2], [MQTT-3.5.2-3]
+        (PacketType::Pubrel, 0x62),  // [MQTT-3.6.2-2], [MQTT-3.6.2-3]
+        (PacketType::Pubcomp, 0x70), // [MQTT-3.7.2-2], [MQTT-3.7.2-3]
+    ] {
+        out.clear();
+        acknowledge(packet_type, Version::V5, id, ReasonCode::PacketIdentifierNotFound, &mut out);
+        assert_eq!(out, [first, 3, 0x12, 0x34, 0x92]);
+    }
+    let mut codes = ReasonCodesBuf::new();
+    codes.push(ReasonCode::NotAuthorized);
+    out.clear();
+    // [MQTT-2.2.1-6], [MQTT-3.8.4-2], [MQTT-3.9.2-1], [MQTT-3.9.2-2]
+    suback(Version::V5, id, codes.as_codes(), &mut out);
+    assert_eq!(out, [0x90, 4, 0x12, 0x34, 0, 0x87]);
+    out.clear();
+    // [MQTT-2.2.1-6], [MQTT-3.10.4-5], [MQTT-3.11.2-1], [MQTT-3.11.2-2]
+    unsuback(Version::V5, id, codes.as_codes(), &mut out);
+    assert_eq!(out, [0xB0, 4, 0x12, 0x34, 0, 0x87]);
+}
+
+#[test]
+fn first_packets_that_are_no_connect_are_answered_where_there_is_a_word_for_it() {
+    let answered = |first: &[u8]| {
+        let error = decode(Version::V5, first).unwrap_err();
+        let mut out = Vec::new();
+        answer_to_faulty(&error, &mut out);
+        out
+    };
+    assert_eq!(answered(b"\x10\x0c\x00\x04MQTT\x02\x02\x00\x3c\x00\x00"), [0x20, 2, 0, 1]); // 3.1.1: [MQTT-3.1.2-2]
+    assert_eq!(answered(b"\x10\x0d\x00\x04MQTT\x06\x02\x00\x3c\x00\x00\x00"), [0x20, 3, 0, 0x84, 0]); // [MQTT-3.1.2-2]
+    assert_eq!(answered(b"\x10\x0d\x00\x04MQTT\x05\x03\x00\x3c\x00\x00\x00"), [0x20, 3, 0, 0x81, 0]);
+    assert!(answered(b"\x10\x0c\x00\x04MQTT\x04\x03\x00\x3c\x00\x00").is_empty()); // 3.1.1: [MQTT-3.1.4-1]
+    assert!(answered(b"\x10\x0c\x00\x04NOPE\x04\x02\x00\x3c\x00\x00").is_empty());
+}
+
+#[test]
+fn a_message_that_cannot_be_sent_is_done_with() {
+    // [MQTT-3.1.2-25]
+    let mut limits = Connect::new(Version::V5, "x");
+    let one = properties(&[Property::ReceiveMaximum(NonZeroU16::MIN)]);
+    limits.properties = one.as_properties();
+    let mut rig = Rig::new(Terms::default(), &limits);
+    for (qos, message) in [(QoS::AtLeastOnce, "a"), (QoS::ExactlyOnce, "b"), (QoS::AtLeastOnce, "c")] {
+        rig.session.push(qos, message).unwrap();
+    }
+    assert_eq!(rig.outgoing(), ["1 a false"]);
+    assert_eq!(rig.session.give_up(QoS::AtLeastOnce, id(1)), Some("a"));
+    assert_eq!(rig.outgoing(), ["2 b false"]);
+    assert_eq!(rig.session.give_up(QoS::ExactlyOnce, id(2)), Some("b"));
+    assert_eq!(rig.outgoing(), ["3 c false"]);
+    assert_eq!(rig.session.in_flight(), 1);
 }
 
 #[test]
@@ -205,8 +273,11 @@ fn a_message_is_handed_on_once_and_answered_by_its_qos() {
         ReasonCode::NoMatchingSubscribers,
         &mut out,
     );
-    assert_eq!(out, [0x40, 3, 0, 5, 0x10]);
+    assert_eq!(out, [0x40, 3, 0, 5, 0x10]); // [MQTT-2.2.1-5], [MQTT-3.3.4-1], [MQTT-4.3.2-4]
+    out.clear();
     assert_eq!(rig.take(Packet::Publish(publish("c", QoS::ExactlyOnce, Some(5)))).unwrap(), "publish c");
+    rig.session.acknowledge(Version::V5, QoS::ExactlyOnce, id(5), ReasonCode::Success, &mut out);
+    assert_eq!(out, [0x50, 2, 0, 5]); // [MQTT-4.3.3-8]
     let again = Publish { dup: true, ..publish("c", QoS::ExactlyOnce, Some(5)) };
     assert_eq!(rig.take(Packet::Publish(again)).unwrap(), "none"); // [MQTT-4.3.3-10]
     assert_eq!(rig.answer, [0x50, 2, 0, 5]);
@@ -214,6 +285,7 @@ fn a_message_is_handed_on_once_and_answered_by_its_qos() {
     assert_eq!(rig.answer, [0x70, 2, 0, 5]); // [MQTT-4.3.3-11]
     assert_eq!(rig.take(Packet::Pubrel(Ack::new(id(5)))).unwrap(), "none");
     assert_eq!(rig.answer, [0x70, 3, 0, 5, 0x92]);
+    assert_eq!(rig.take(Packet::Publish(publish("d", QoS::ExactlyOnce, Some(5)))).unwrap(), "publish d"); // [MQTT-4.3.3-12]
     assert_eq!(rig.take(Packet::Pingreq).unwrap(), "none");
     assert_eq!(rig.answer, [0xD0, 0]); // [MQTT-3.12.4-1]
 }
@@ -298,7 +370,8 @@ fn a_will_waits_for_its_delay_or_the_end_of_the_session() {
         if due > 0 {
             assert_eq!(rig.session.poll((due - 1) * SECOND).will, None);
         }
-        let published = rig.session.poll(due * SECOND).will.unwrap();
+        let published = rig.session.poll(due * SECOND).will.unwrap(); // [MQTT-3.1.2-7]
+        assert_eq!(rig.session.poll(due * SECOND).will, None); // [MQTT-3.1.2-10]
         assert_eq!((&*published.topic, published.properties), ("gone", PropertiesBuf::new()));
         assert!(rig.session.poll(u32::MAX * SECOND).ended);
     }
@@ -316,13 +389,17 @@ fn a_will_waits_for_its_delay_or_the_end_of_the_session() {
 
 #[test]
 fn disconnect_takes_the_will_back_unless_it_says_otherwise() {
-    for (reason, stays) in [(ReasonCode::Success, false), (ReasonCode::DisconnectWithWill, true)] {
-        let connect =
-            with(Connect::new(Version::V5, "x"), |connect| connect.will = Some(Will::new("gone", b"")));
+    for (version, reason, stays) in [
+        (Version::V5, ReasonCode::Success, false),
+        (Version::V5, ReasonCode::DisconnectWithWill, true),
+        (Version::V3_1_1, ReasonCode::Success, false), // 3.1.1: [MQTT-3.1.2-10], [MQTT-3.14.4-3]
+    ] {
+        let connect = with(Connect::new(version, "x"), |connect| connect.will = Some(Will::new("gone", b"")));
         let mut rig = Rig::new(Terms::default(), &connect);
         rig.take(Packet::Disconnect(Disconnect::new(reason))).unwrap();
         rig.session.disconnected(START);
         assert_eq!(rig.session.poll(START).will.is_some(), stays, "{reason}"); // [MQTT-3.14.4-3]
+        assert_eq!(rig.session.poll(START).will, None); // [MQTT-3.1.2-10]
     }
 }
 
@@ -347,6 +424,9 @@ fn silence_is_bounded_by_one_and_a_half_times_the_keep_alive() {
     assert_eq!(rig.receiver.silent_until(), Some(15 * SECOND)); // [MQTT-3.1.2-22]
     rig.receiver.heard(2 * SECOND);
     assert_eq!(rig.receiver.silent_until(), Some(17 * SECOND));
+    let connect = with(Connect::new(Version::V5, "x"), |connect| connect.keep_alive = 4);
+    let rig = Rig::new(rig.terms, &connect);
+    assert_eq!(rig.receiver.silent_until(), Some(6 * SECOND)); // [MQTT-3.2.2-22]
 }
 
 #[test]

@@ -113,7 +113,7 @@ impl Client {
         live.authentication.accepted();
         live.limits = Limits::said(said);
         live.aliases_out = AliasesOut::new(said.topic_alias_maximum().unwrap_or(0));
-        // [MQTT-3.2.2-21]: what the server says goes before what we asked for.
+        // [MQTT-3.1.2-21], [MQTT-3.2.2-21]: what the server says goes before what we asked for.
         live.keep_alive = said.server_keep_alive().unwrap_or(live.keep_alive);
         live.pinger.restart(live.keep_alive, now);
         self.events.push_back(Event::Connected {
@@ -198,6 +198,7 @@ impl Client {
             Ok(()) => ReasonCode::Success,
             Err(_) => ReasonCode::PacketIdentifierNotFound,
         };
+        // At once, and so in the order of the PUBRECs. [MQTT-4.6.0-4]
         self.acknowledge_with(now, Packet::Pubrel, id, reason);
     }
 
@@ -269,7 +270,7 @@ impl Client {
         }
     }
 
-    /// PUBACK or PUBREC.
+    /// PUBACK or PUBREC. [MQTT-3.3.4-1], [MQTT-4.3.2-4], [MQTT-4.3.3-8]; 3.1.1: [MQTT-4.3.2-2], [MQTT-4.3.3-2]
     fn accept(&mut self, now: Duration, qos: QoS, id: PacketId) {
         match qos {
             QoS::AtMostOnce => {}
@@ -281,7 +282,7 @@ impl Client {
         }
     }
 
-    /// PUBACK or PUBREC for a message that was not handed on. Before 5.0 there is no way to say so.
+    /// PUBACK or PUBREC for a message that was not handed on. [MQTT-4.5.0-2] Before 5.0 there is no way to say so.
     fn refuse(&mut self, now: Duration, qos: QoS, id: PacketId) {
         let reason = ReasonCode::ImplementationSpecificError;
         match (self.options.version, qos) {
@@ -298,6 +299,9 @@ impl Client {
         }
     }
 
+    /// Never with properties, so that no server finds it too large for them. [MQTT-2.2.1-5]
+    /// [MQTT-3.4.2-2], [MQTT-3.4.2-3], [MQTT-3.5.2-2], [MQTT-3.5.2-3]
+    /// [MQTT-3.6.2-2], [MQTT-3.6.2-3], [MQTT-3.7.2-2], [MQTT-3.7.2-3]
     fn acknowledge_with(
         &mut self,
         now: Duration,

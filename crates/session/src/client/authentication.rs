@@ -109,8 +109,9 @@ impl Client {
         let live = self.live.as_ref().ok_or(NoAuthentication)?;
         let (Authentication::Connecting(method) | Authentication::Again(method)) = &live.authentication
         else {
-            return Err(NoAuthentication);
+            return Err(NoAuthentication); // [MQTT-4.12.0-7]
         };
+        // With no reason string and no user properties. [MQTT-3.15.2-2], [MQTT-3.15.2-3]
         let mut properties = PropertiesBuf::new();
         let named = properties.push(Property::AuthenticationMethod(method)); // [MQTT-4.12.0-5]
         let filled = named.and_then(|()| properties.push(Property::AuthenticationData(data)));

@@ -205,7 +205,7 @@ impl Client {
             skip: 0,
             authentication: Authentication::begin(connect),
             pinger: Pinger::new(connect.keep_alive, self.options.ping_time, now),
-            aliases_in: AliasesIn::new(self.topic_alias_maximum()),
+            aliases_in: AliasesIn::new(self.topic_alias_maximum()), // [MQTT-3.3.2-7]
             aliases_out: AliasesOut::new(0),
             keep_alive: connect.keep_alive,
             clean_start: connect.clean_start,

@@ -41,8 +41,9 @@ impl Client {
     /// QoS 0 that waited.
     pub(super) fn pump(&mut self, now: Duration) {
         if !self.is_connected() {
-            return;
+            return; // [MQTT-3.1.2-30]
         }
+        // These take nothing of the quota, and do not wait for it. [MQTT-3.3.4-8]
         self.send_requests(now);
         while self.send_next(now) {}
         while let Some(publication) = self.unsent.pop_front() {

@@ -29,7 +29,7 @@ impl<'a> Refusal<'a> {
     pub fn connack(&self, version: Version, maximum_packet: u32, out: &mut Vec<u8>) {
         let before_5 = version != Version::V5;
         if before_5 && ConnectReturnCode::from_reason(self.reason).is_none() {
-            return;
+            return; // 3.1.1: [MQTT-3.2.2-6]
         }
         let packet = |properties: &PropertiesBuf, out: &mut Vec<u8>| {
             let mut connack = Connack::new(false, self.reason); // [MQTT-3.2.2-6]
@@ -39,7 +39,7 @@ impl<'a> Refusal<'a> {
         self.fitting(version, maximum_packet, packet, out);
     }
 
-    /// Appends the DISCONNECT that ends a connection; nothing before 5.0, where servers have none.
+    /// Appends the DISCONNECT that ends a connection; nothing before 5.0, where servers have none. [MQTT-3.14.2-2]
     pub fn disconnect(&self, version: Version, maximum_packet: u32, out: &mut Vec<u8>) {
         if version != Version::V5 {
             return;
@@ -52,7 +52,8 @@ impl<'a> Refusal<'a> {
         self.fitting(version, maximum_packet, packet, out);
     }
 
-    /// With the words, or where these would be too long, without. [MQTT-3.2.2-19], [MQTT-3.14.2-3]
+    /// With the words, or where these would be too long, without. [MQTT-3.2.2-19], [MQTT-3.14.2-3] There are no user
+    /// properties. [MQTT-3.2.2-20], [MQTT-3.14.2-4]
     fn fitting<E: core::fmt::Debug>(
         &self,
         version: Version,
@@ -86,15 +87,20 @@ pub fn answer_to_faulty(error: &DecodeError, out: &mut Vec<u8>) {
     let version = match error.fault() {
         // [MQTT-3.1.2-2]: levels to come are answered as 5.0 does, those before as 3.1.1 does.
         Malformed::ProtocolLevel(level) if level > Version::V5.level() => Version::V5,
-        Malformed::ProtocolLevel(_) => Version::V3_1_1,
-        // Before 5.0 there is no return code for what is malformed.
+        Malformed::ProtocolLevel(_) => Version::V3_1_1, // 3.1.1: [MQTT-3.1.2-2]
+        // Before 5.0 there is no return code for what is malformed. 3.1.1: [MQTT-3.1.4-1]
         _ if error.version() == Some(Version::V5) => Version::V5,
         _ => return,
     };
     Refusal::new(error.reason_code(), "").connack(version, u32::MAX, out);
 }
 
-/// Appends a PUBACK, PUBREC, PUBREL or PUBCOMP. Before 5.0 the reason is not said.
+/// Appends a PUBACK, PUBREC, PUBREL or PUBCOMP, with the identifier of what it answers. [MQTT-2.2.1-5] Before 5.0 the
+/// reason is not said.
+///
+/// Never with properties: so no client finds it too large for them, nor one that wants none hears of problems.
+/// [MQTT-3.1.2-29], [MQTT-3.4.2-2], [MQTT-3.4.2-3], [MQTT-3.5.2-2], [MQTT-3.5.2-3]
+/// [MQTT-3.6.2-2], [MQTT-3.6.2-3], [MQTT-3.7.2-2], [MQTT-3.7.2-3]
 #[inline]
 pub fn acknowledge(
     packet_type: PacketType,
@@ -115,13 +121,14 @@ pub fn acknowledge(
     }
 }
 
-/// Appends a SUBACK.
+/// Appends a SUBACK, without properties, as [`acknowledge`] does.
+/// [MQTT-2.2.1-6], [MQTT-3.1.2-29], [MQTT-3.8.4-2], [MQTT-3.9.2-1], [MQTT-3.9.2-2]
 pub fn suback(version: Version, id: PacketId, codes: ReasonCodes<'_>, out: &mut Vec<u8>) {
     let encoded = Packet::Suback(Suback::new(id, codes)).encode(version, out);
     debug_assert!(encoded.is_ok(), "{encoded:?}");
 }
 
-/// Appends an UNSUBACK.
+/// Appends an UNSUBACK, likewise. [MQTT-2.2.1-6], [MQTT-3.10.4-5], [MQTT-3.11.2-1], [MQTT-3.11.2-2]
 pub fn unsuback(version: Version, id: PacketId, codes: ReasonCodes<'_>, out: &mut Vec<u8>) {
     let encoded = Packet::Unsuback(Unsuback::new(id, codes)).encode(version, out);
     debug_assert!(encoded.is_ok(), "{encoded:?}");

@@ -4,7 +4,7 @@ use mqway_codec::{DecodeError, PacketType, ReasonCode};
 
 use crate::alias::AliasError;
 
-/// Why the server ends a connection.
+/// Why the server ends a connection. [MQTT-4.13.1-1]; 3.1.1: [MQTT-4.8.0-1]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The client sent what is no packet.

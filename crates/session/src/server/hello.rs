@@ -120,12 +120,13 @@ impl<'a> Hello<'a> {
             assigned.map(Property::AssignedClientIdentifier),
             (session_expiry != wanted_expiry(&self.connect))
                 .then_some(Property::SessionExpiryInterval(session_expiry)),
-            // [MQTT-3.2.2-21]
+            // What the client is to use, [MQTT-3.2.2-21].
             (keep_alive != self.connect.keep_alive).then_some(Property::ServerKeepAlive(keep_alive)),
             (terms.receive_maximum < NonZeroU16::MAX)
                 .then_some(Property::ReceiveMaximum(terms.receive_maximum)),
             packet.map(Property::MaximumPacketSize),
             (terms.topic_alias_maximum > 0).then_some(Property::TopicAliasMaximum(terms.topic_alias_maximum)),
+            // [MQTT-3.2.2-9]
             (terms.maximum_qos < QoS::ExactlyOnce).then_some(Property::MaximumQos(terms.maximum_qos)),
             (!terms.retain).then_some(Property::RetainAvailable(false)),
             (!terms.wildcards).then_some(Property::WildcardSubscriptionAvailable(false)),
@@ -143,7 +144,7 @@ fn check_client_id(connect: &Connect<'_>) -> Result<(), ReasonCode> {
     let may_be_empty = match connect.version {
         // 3.1 §3.1: between 1 and 23 characters. Servers commonly take longer ones, and clients count on it.
         Version::V3_1 => false,
-        Version::V3_1_1 => connect.clean_start, // 3.1.1: [MQTT-3.1.3-8]
+        Version::V3_1_1 => connect.clean_start, // 3.1.1: [MQTT-3.1.3-6], [MQTT-3.1.3-8]
         Version::V5 => true,
     };
     if connect.client_id.is_empty() && !may_be_empty {
@@ -169,6 +170,6 @@ fn keep_alive(connect: &Connect<'_>, terms: &Terms) -> u16 {
         {
             longest.get()
         }
-        _ => connect.keep_alive,
+        _ => connect.keep_alive, // [MQTT-3.2.2-22]
     }
 }

@@ -23,7 +23,7 @@ pub struct Receiver {
     maximum_qos: QoS,
     retain: bool,
     topic_alias_maximum: u16,
-    /// Made when the client sets its first alias.
+    /// Made when the client sets its first alias. [MQTT-3.3.2-7]
     aliases: Option<Box<AliasesIn>>,
 }
 
@@ -214,7 +214,7 @@ fn leave<M>(session: &mut Session<M>, version: Version, disconnect: &Disconnect<
     if let Some(expiry) = disconnect.properties.session_expiry_interval() {
         session.change_expiry(expiry)?;
     }
-    // [MQTT-3.14.4-3]: nothing but 0x00 keeps the will from being published.
+    // [MQTT-3.14.4-3]: nothing but 0x00 keeps the will from being published. 3.1.1: [MQTT-3.14.4-3]
     if version != Version::V5 || disconnect.reason == ReasonCode::NORMAL_DISCONNECTION {
         session.forget_will();
     }

@@ -51,7 +51,7 @@ impl<M> Session<M> {
 
     /// There is a connection. What was to happen without one does not. [MQTT-3.1.3-9]
     pub fn connected(&mut self, sender: Sender, granted: Granted, terms: &Terms, will: Option<Will>) {
-        self.will = will.map(Box::new);
+        self.will = will.map(Box::new); // [MQTT-3.1.2-7]
         self.will_due = None;
         self.ends = None;
         self.expiry = granted.session_expiry;
@@ -79,7 +79,7 @@ impl<M> Session<M> {
         }
     }
 
-    /// What is due by `now`. The will does not wait any longer than the session. [MQTT-3.1.3-9]
+    /// What is due by `now`. The will does not wait any longer than the session. [MQTT-3.1.2-8]
     pub fn poll(&mut self, now: Duration) -> Due {
         let is_due = |moment: Option<Duration>| moment.is_some_and(|moment| moment <= now);
         let ended = is_due(self.ends);
@@ -92,6 +92,7 @@ impl<M> Session<M> {
         self.take_will()
     }
 
+    /// It is published once. [MQTT-3.1.2-10]; 3.1.1: [MQTT-3.1.2-10]
     fn take_will(&mut self) -> Option<Box<Will>> {
         self.will_due = None;
         self.will.take()
@@ -115,6 +116,7 @@ impl<M> Session<M> {
     }
 
     /// Acknowledges a message from the client with this reason, PUBACK or PUBREC by its QoS.
+    /// [MQTT-3.3.4-1], [MQTT-4.3.2-4], [MQTT-4.3.3-8]; 3.1.1: [MQTT-4.3.2-2], [MQTT-4.3.3-2]
     #[inline]
     pub fn acknowledge(
         &mut self,
@@ -161,7 +163,7 @@ impl<M> Session<M> {
         self.outbound.next_outgoing().map(|outgoing| (outgoing, sender))
     }
 
-    /// A message that [`Session::next_outgoing`] gave cannot be sent: it is done with.
+    /// A message that [`Session::next_outgoing`] gave cannot be sent: it is done with. [MQTT-3.1.2-25]
     pub fn give_up(&mut self, qos: QoS, id: PacketId) -> Option<M> {
         match qos {
             QoS::ExactlyOnce => self.outbound.pubrec_refused(id).ok(),
@@ -189,6 +191,7 @@ impl<M> Session<M> {
         })
     }
 
+    /// DISCONNECT takes it back. [MQTT-3.1.2-10]; 3.1.1: [MQTT-3.1.2-10]
     pub(super) fn forget_will(&mut self) {
         self.will = None;
     }
