@@ -22,7 +22,7 @@ pub(crate) struct SessionRef {
 }
 
 /// What was agreed for a subscription, as far as deliveries need it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Agreed {
     pub identifier: Option<SubscriptionId>,
     /// Of a shared subscription: where to see how much its member has to do.
