@@ -4,9 +4,11 @@
 mod bench;
 mod cli;
 mod client_flags;
+mod completions;
 mod config;
 mod failure;
 mod logging;
+mod man;
 mod online;
 mod open_files;
 mod ping;
@@ -39,6 +41,8 @@ fn main() -> ExitCode {
         Command::Ping(args) => ping::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Config(args) => config::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
