@@ -1,32 +1,25 @@
 # mqway. `make run` starts it, `make test` proves it; `make help` lists the rest.
 
 CARGO    ?= cargo
-LISTEN   ?= ws://127.0.0.1:8083/mqtt tcp://127.0.0.1:1884
-UPSTREAM ?= tcp://127.0.0.1:1883
+LISTEN   ?= tcp://127.0.0.1:1883 ws://127.0.0.1:8083/mqtt
 ARGS     ?=
 SECONDS  ?= 60
-
-# The port of the first plain TCP listener, if there is one.
-tcp_port = $(lastword $(subst :, ,$(firstword $(filter tcp://%,$(LISTEN)))))
 
 .PHONY: help run build test long setup format lint unit doc norms fuzz bench deny
 
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-run: build ## Start the proxy: LISTEN="URL..." UPSTREAM="URL..." ARGS="more flags"
+run: build ## Start the broker: LISTEN="URL..." ARGS="more flags"
 	@echo
-	@echo "The proxy takes MQTT at $(LISTEN) and brings it to $(UPSTREAM)."
+	@echo "The broker takes MQTT at $(LISTEN)."
 	@echo "What to do next, in another terminal:"
-	@[ "$(UPSTREAM)" != tcp://127.0.0.1:1883 ] || echo "  mosquitto  # a broker at $(UPSTREAM), if you have none"
-	@[ -z "$(tcp_port)" ] || echo "  mosquitto_sub -p $(tcp_port) -t 'hello/#' -v  # listen, through the proxy"
-	@[ -z "$(tcp_port)" ] || echo "  mosquitto_pub -p $(tcp_port) -t hello/world -m hi  # and speak"
-	@echo "  $(CARGO) run --release -- ping $(firstword $(LISTEN))  # or the whole round trip, step by step"
-	@echo "Another broker: make run UPSTREAM=wss://broker.example.com/mqtt"
-	@echo "All flags: $(CARGO) run --release -- proxy --help"
+	@echo "  $(CARGO) run --release -- sub -t 'hello/#' -v  # listen"
+	@echo "  $(CARGO) run --release -- pub -t hello/world -m hi  # and speak; mosquitto_pub and others do as well"
+	@echo "  $(CARGO) run --release -- ping $(firstword $(LISTEN))  # or a whole round trip, step by step"
+	@echo "All flags: $(CARGO) run --release -- broker --help"
 	@echo
-	@$(CARGO) run --release --quiet --package mqway -- proxy \
-		$(addprefix --listen ,$(LISTEN)) $(addprefix --upstream ,$(UPSTREAM)) $(ARGS)
+	@$(CARGO) run --release --quiet --package mqway -- broker $(addprefix --listen ,$(LISTEN)) $(ARGS)
 
 build: ## Build the binary for release
 	@$(CARGO) build --release --package mqway

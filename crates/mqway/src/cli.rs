@@ -9,14 +9,14 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::client_flags::arguments;
 use crate::failure::Failure;
 use crate::settings::profile;
-use crate::{bench, completions, config, man, ping, proxy, publish, request, subscribe, tap};
+use crate::{bench, broker, config, ping, proxy, publish, request, subscribe, tap};
 
 /// MQTT over every transport.
 #[derive(Debug, Parser)]
 #[command(
     name = "mqway",
     version,
-    about = "MQTT over every transport: a proxy between them, and tools to look at them",
+    about = "MQTT over every transport: a broker, a proxy between transports, and tools; alone it runs the broker",
     after_help = "URLs: tcp:// (mqtt://), tls:// (mqtts://), ws://, wss://, unix:///path.\n\
         Every flag is also a variable of the environment: --max-packet is MQWAY_MAX_PACKET.\n\
         Where a flag may be repeated, blanks separate the values of its variable (line ends, those of header fields)."
@@ -29,6 +29,7 @@ pub struct Cli {
 /// What there is to do; one file each.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Broker(Box<broker::Args>),
     Proxy(Box<proxy::Args>),
     Tap(Box<tap::Args>),
     Pub(Box<publish::Args>),
@@ -37,8 +38,6 @@ pub enum Command {
     Ping(Box<ping::Args>),
     Bench(bench::Args),
     Config(config::Args),
-    Completions(completions::Args),
-    Man(man::Args),
 }
 
 impl Cli {
@@ -51,7 +50,11 @@ impl Cli {
         let command = Cli::command()
             .mut_subcommands(|command| command.mut_args(|arg| arg.hide_env_values(true)))
             .mut_subcommands(arguments::like_mosquitto);
-        let arguments = arguments::gather_properties(&command, arguments.into_iter().collect());
+        let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+        if arguments.len() == 1 {
+            arguments.push("broker".into());
+        }
+        let arguments = arguments::gather_properties(&command, arguments);
         let mut matches = command.clone().try_get_matches_from(&arguments).map_err(|error| report(&error))?;
         let completed = profile::complete(&command, &arguments, &matches);
         if let Some((command, arguments)) = completed.map_err(|failure| failure.report())? {
@@ -69,15 +72,12 @@ fn report(error: &clap::Error) -> ExitCode {
             let _ = error.print();
             ExitCode::SUCCESS
         }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            Failure::usage("nothing to do; mqway --help lists the commands").report()
-        }
         _ => Failure::usage(in_one_line(error)).report(),
     }
 }
 
 /// Commands of later versions, which people may have read about.
-const NOT_YET: [&str; 4] = ["broker", "check", "ctl", "passwd"];
+const NOT_YET: [&str; 5] = ["check", "ctl", "passwd", "completions", "man"];
 
 /// Clap's message without its usage and its advice to ask for help, but with its suggestions.
 fn in_one_line(error: &clap::Error) -> String {
@@ -117,7 +117,7 @@ mod tests {
                 "unexpected argument '--lisen' found; a similar argument exists: '--listen'",
             ),
             (&["proxi"], "unrecognized subcommand 'proxi'; a similar subcommand exists: 'proxy'"),
-            (&["broker"], "`mqway broker` is not in this version; mqway --help lists the commands that are"),
+            (&["check"], "`mqway check` is not in this version; mqway --help lists the commands that are"),
             (
                 &["proxy", "--max-packet", "1Mb"],
                 "invalid value '1Mb' for '--max-packet <BYTES>': \"Mb\" is no unit",

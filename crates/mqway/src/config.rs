@@ -3,13 +3,13 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use clap::{CommandFactory, Subcommand};
+use clap::{CommandFactory, Subcommand, ValueEnum};
 
 use crate::cli::Cli;
 use crate::failure::Failure;
 use crate::logging::{self, say};
-use crate::proxy::wiring;
-use crate::settings::{DEFAULT_FILE, Settings, profile};
+use crate::settings::{BROKER_FILE, PROXY_FILE, Settings, profile};
+use crate::{broker, proxy, schema};
 
 /// Check a configuration file, or print the default one
 #[derive(Debug, clap::Args)]
@@ -20,13 +20,29 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Read a file, and the certificates it names, and say whether the proxy would start with it
+    /// Read a file, and the certificates it names, and say whether the broker would start with it; or, if the file has
+    /// upstreams, the proxy
     Check {
         /// The file
         file: PathBuf,
     },
     /// Print a file with every key explained
-    Default,
+    Default {
+        /// For which command
+        #[arg(value_enum, default_value_t = Server::Broker)]
+        server: Server,
+    },
+    /// Print the JSON Schema of configuration files
+    Schema,
+}
+
+/// What can be configured.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Server {
+    /// mqway broker
+    Broker,
+    /// mqway proxy, and mqway tap
+    Proxy,
 }
 
 /// Does it.
@@ -34,19 +50,24 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     match &args.action {
         Action::Check { file } => {
             let settings = Settings::load(Some(file))?;
-            // What the proxy would warn of, it warns of here.
+            // What the server would warn of, it warns of here.
             logging::start(settings.log.level.as_deref())?;
             profile::check(&Cli::command(), &settings)?;
             // A user's own file may be for the clients alone.
-            if settings.profiles.is_empty()
-                || !settings.listeners.is_empty()
-                || !settings.upstreams.is_empty()
-            {
-                wiring::wire(&settings)?;
+            if !settings.upstreams.is_empty() {
+                proxy::wiring::wire(&settings)?;
+            } else if settings.profiles.is_empty() || !settings.listeners.is_empty() {
+                broker::wiring::wire(&settings)?;
             }
             say(format_args!("{} is good", file.display()));
             Ok(())
         }
-        Action::Default => io::stdout().write_all(DEFAULT_FILE.as_bytes()).map_err(Failure::other),
+        Action::Default { server: Server::Broker } => print(BROKER_FILE),
+        Action::Default { server: Server::Proxy } => print(PROXY_FILE),
+        Action::Schema => print(&schema::schema()),
     }
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    io::stdout().write_all(text.as_bytes()).map_err(Failure::other)
 }

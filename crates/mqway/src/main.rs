@@ -2,13 +2,14 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod broker;
 mod cli;
 mod client_flags;
-mod completions;
 mod config;
 mod failure;
+mod flags;
+mod listen;
 mod logging;
-mod man;
 mod online;
 mod open_files;
 mod ping;
@@ -17,6 +18,7 @@ mod publish;
 mod quantity;
 mod reach;
 mod request;
+mod schema;
 mod settings;
 mod signals;
 mod subscribe;
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Err(status) => return status,
     };
     let done = match &command {
+        Command::Broker(args) => broker::run(args),
         Command::Proxy(args) => proxy::run(args),
         Command::Tap(args) => tap::run(args),
         Command::Pub(args) => publish::run(args),
@@ -41,8 +44,6 @@ fn main() -> ExitCode {
         Command::Ping(args) => ping::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Config(args) => config::run(args),
-        Command::Completions(args) => completions::run(args),
-        Command::Man(args) => man::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,14 +2,11 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Open files of a client: its connection, and the one to its upstream.
-const FILES_PER_CLIENT: u64 = 2;
-
 /// Asks for as many open files as the administrator permits; services often start with 1,024. Warns if that is not
-/// enough for the number of `clients` that somebody counts on.
-pub fn raise_limit(clients: Option<usize>) {
+/// enough for the number of `clients` that somebody counts on, each of which takes so many.
+pub fn raise_limit(clients: Option<usize>, files_per_client: u64) {
     let Some(files) = raise() else { return };
-    let room = files / FILES_PER_CLIENT;
+    let room = files / files_per_client;
     if clients.is_some_and(|clients| room < clients as u64) {
         log::warn!("room for {room} clients at the most: the system allows {files} open files (ulimit -n)");
     }

@@ -1,4 +1,4 @@
-//! The settings of the proxy: where they come from, and which source wins.
+//! The settings of the servers, broker and proxy: where they come from, and which source wins.
 //!
 //! A flag beats a variable of the environment, that beats the file, and the file beats the default. This module
 //! reads the file and the `MQWAY__…` variables; flags are laid over by the command they belong to. Nothing is
@@ -10,24 +10,31 @@ pub mod profile;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use serde::Deserialize;
 
+pub use known::keys_of;
+
 use crate::failure::Failure;
 use crate::quantity::{Bytes, Seconds};
 
-/// A file with every key explained and commented out.
-pub const DEFAULT_FILE: &str = include_str!("settings/proxy.toml");
+/// The broker's file, with every key explained and commented out.
+pub const BROKER_FILE: &str = include_str!("settings/broker.toml");
 
-/// Everything that a file may say. Each key is explained in `proxy.toml`, which `mqway config default` prints.
+/// The proxy's.
+pub const PROXY_FILE: &str = include_str!("settings/proxy.toml");
+
+/// Everything that a file may say. Each key is explained in `broker.toml` or `proxy.toml`, which `mqway config default`
+/// prints.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     pub listeners: Vec<Listener>,
     pub upstreams: Vec<Upstream>,
+    pub broker: Broker,
     pub limits: Limits,
     pub log: Log,
     /// For the client commands: what their flags say otherwise, by the name of the profile.
@@ -80,7 +87,42 @@ pub struct Upstream {
     pub proxy: Option<String>,
 }
 
-/// What the proxy never exceeds.
+/// What the broker offers to its clients, and keeps for them.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Broker {
+    pub allow_anonymous: Option<bool>,
+    pub max_keep_alive: Option<NonZeroU16>,
+    pub max_session_expiry: Option<Seconds>,
+    pub max_qos: Option<u8>,
+    pub retain: Option<bool>,
+    pub shared_subscriptions: Option<bool>,
+    pub receive_maximum: Option<NonZeroU16>,
+    pub max_inflight: Option<NonZeroU16>,
+    pub max_topic_aliases: Option<u16>,
+    pub max_queued_messages: Option<usize>,
+    pub max_queued: Option<Bytes>,
+    pub max_stored: Option<Bytes>,
+    pub queue_full: Option<QueueFull>,
+    pub max_subscriptions: Option<usize>,
+    pub max_topic_levels: Option<usize>,
+    pub max_retained_messages: Option<u64>,
+    pub max_retained: Option<Bytes>,
+    pub max_connect_rate: Option<NonZeroU32>,
+    pub sys_interval: Option<Seconds>,
+}
+
+/// What becomes of a message that finds a full queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum QueueFull {
+    /// It is dropped.
+    DropNewest,
+    /// The one that has waited longest is.
+    DropOldest,
+}
+
+/// What a server never exceeds.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -115,6 +157,17 @@ impl Settings {
         let table = file.map(read).transpose()?.unwrap_or_default();
         environment::overlay(table, variables)
     }
+}
+
+/// Whether a key of a section, which may be a list of tables, takes this value; else why not.
+///
+/// # Errors
+/// What is told to who writes it.
+pub fn accepts(section: &str, list: bool, key: &str, value: toml::Value) -> Result<(), String> {
+    let table = toml::Value::Table(toml::Table::from_iter([(key.to_owned(), value)]));
+    let section_value = if list { toml::Value::Array(vec![table]) } else { table };
+    let whole = toml::Table::from_iter([(section.to_owned(), section_value)]);
+    whole.try_into::<Settings>().map(drop).map_err(|error| error.message().to_owned())
 }
 
 fn read(file: &Path) -> Result<toml::Table, Failure> {

@@ -71,11 +71,13 @@ fn the_environment_alone_is_enough() {
 
 #[test]
 fn the_explained_configuration_is_one_that_works() {
-    let default = finished(mqway("config default"));
-    assert!(default.status.success() && default.stderr.is_empty());
-    let file = file(&String::from_utf8(default.stdout).unwrap());
-    let check = finished(mqway(&format!("config check {}", file.path().display())));
-    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+    for of in ["", " broker", " proxy"] {
+        let default = finished(mqway(&format!("config default{of}")));
+        assert!(default.status.success() && default.stderr.is_empty());
+        let file = file(&String::from_utf8(default.stdout).unwrap());
+        let check = finished(mqway(&format!("config check {}", file.path().display())));
+        assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+    }
 }
 
 #[test]
@@ -98,9 +100,12 @@ fn mistakes_are_one_line_and_status_2() {
     let misspelt = misspelt.path().display();
     let ends = "--listen tcp://127.0.0.1:0 --upstream tcp://127.0.0.1:1";
     for (line, expected) in [
-        (String::new(), "nothing to do"),
         ("prxy".to_owned(), "a similar subcommand exists: 'proxy'"),
-        ("broker".to_owned(), "not in this version"),
+        ("check".to_owned(), "not in this version"),
+        ("broker --listen tcp://:0".to_owned(), "say --allow-anonymous"),
+        ("broker --data d".to_owned(), "--data is not in this version"),
+        ("broker --admin http://127.0.0.1:0".to_owned(), "--admin is not in this version"),
+        ("broker --listen tcp://127.0.0.1:0 --cert c".to_owned(), "of no use without a listener"),
         ("proxy".to_owned(), "nowhere to listen"),
         ("proxy --listen tcp://127.0.0.1:0".to_owned(), "no server to bring clients to"),
         (format!("proxy {ends} --lissten x"), "a similar argument exists: '--listen'"),
@@ -142,7 +147,9 @@ fn a_port_in_use_is_told_with_its_listener() {
 
 #[test]
 fn help_and_version_go_to_stdout_and_show_no_secrets() {
-    for line in ["--help", "--version", "proxy --help", "tap --help", "ping --help", "config --help"] {
+    for line in
+        ["--help", "--version", "broker --help", "proxy --help", "tap --help", "ping --help", "config --help"]
+    {
         let mut command = mqway(line);
         command.env("MQWAY_PASSWORD", "geheim").env("MQWAY_UPSTREAM", "wss://u:geheim@h");
         let output = finished(command);

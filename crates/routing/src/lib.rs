@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 mod cache;
-mod key;
 mod retained;
 mod route;
 mod subscriptions;

@@ -3,7 +3,7 @@
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use toml::de::{DeTable, DeValue};
 
-use super::{Limits, Listener, Log, Settings, Upstream};
+use super::{Broker, Limits, Listener, Log, Settings, Upstream};
 
 /// A key that does not exist.
 #[derive(Debug)]
@@ -67,6 +67,7 @@ pub fn keys_of(section: &str) -> &'static [&'static str] {
         "" => fields::<Settings>(),
         "listeners" => fields::<Listener>(),
         "upstreams" => fields::<Upstream>(),
+        "broker" => fields::<Broker>(),
         "limits" => fields::<Limits>(),
         "log" => fields::<Log>(),
         _ => &[],

@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("engine", &["transport"]),
     ("proxy", &["codec", "transport", "engine"]),
     ("broker", &["codec", "session", "routing", "transport", "engine"]),
-    ("mqway", &["codec", "session", "transport", "client", "engine", "proxy"]),
+    ("mqway", &["codec", "session", "transport", "client", "engine", "broker", "proxy"]),
 ];
 
 /// Crates that know no socket, clock, thread, file or runtime: they are given bytes and the time.

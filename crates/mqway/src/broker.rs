@@ -1,0 +1,87 @@
+//! `mqway broker`: a broker for MQTT 3.1, 3.1.1 and 5.0 over any transport.
+
+mod flags;
+pub mod wiring;
+
+use mqway_broker::{Broker, Counters};
+use mqway_transport::Url;
+
+use crate::failure::Failure;
+use crate::logging::{self, say};
+use crate::settings::Settings;
+use crate::signals::{Request, Signals};
+use crate::{listen, open_files};
+use flags::Flags;
+use wiring::Wired;
+
+/// Run the broker; what `mqway` alone does, too
+#[derive(Debug, Default, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Runs until a signal ends it.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let mut settings = args.flags.settings()?;
+    logging::start(settings.log.level.as_deref())?;
+    let Wired { config, urls, grace } = wiring::wire(&settings)?;
+    let mut signals = Signals::catch()?;
+    open_files::raise_limit(settings.limits.max_connections, 1);
+    let paths: Vec<_> = config.listeners.iter().map(listen::paths_served).collect();
+    let broker = Broker::start(config).map_err(|error| listen::not_started(&error, &urls))?;
+    for ((url, paths), bound) in urls.iter().zip(&paths).zip(broker.addresses()) {
+        listen::announce(url, paths, bound);
+    }
+    let (counters, engine) = (broker.counters(), broker.engine_counters());
+    loop {
+        match signals.wait() {
+            Request::Report => report(&counters, &engine),
+            Request::Reload => match reload(&args.flags, &settings, &urls, &broker) {
+                Ok(new) => settings = new,
+                Err(failure) => log::error!("nothing is reloaded: {failure}"),
+            },
+            Request::Stop => break,
+        }
+    }
+    log::info!("stopping; connections get {} s, another signal ends them at once", grace.as_secs_f64());
+    broker.stop(grace);
+    let ended_well = broker.join();
+    report(&counters, &engine);
+    if ended_well { Ok(()) } else { Err(Failure::other("a worker thread has panicked")) }
+}
+
+/// Prints all counters as one line of JSON.
+fn report(counters: &Counters, engine: &mqway_engine::Counters) {
+    let (broker, engine) = (counters.snapshot(), engine.snapshot());
+    let all = broker.each().chain(engine.each());
+    let counts: serde_json::Map<_, _> = all.map(|(name, count)| (name.to_owned(), count.into())).collect();
+    say(serde_json::Value::Object(counts));
+}
+
+/// Reads settings and certificates again. Connections live on with what they had.
+fn reload(flags: &Flags, old: &Settings, urls: &[Url], broker: &Broker) -> Result<Settings, Failure> {
+    let new = flags.settings()?;
+    let wired = wiring::wire(&new)?;
+    listen::reload(urls, &wired.urls, &wired.config.listeners, |id, options| {
+        broker.reload_listener(id, options);
+    });
+    if new.limits != old.limits || new.broker != old.broker || new.log != old.log {
+        log::warn!(
+            "limits, the broker's settings and the log level stay as they were; it takes a restart to change them"
+        );
+    }
+    log::info!("reloaded certificates");
+    Ok(new)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_counter_is_explained_in_the_paper_on_limits() {
+        let paper = include_str!("../../../LIMITS.md");
+        for (name, _) in mqway_broker::Snapshot::default().each() {
+            assert!(paper.contains(&format!("| `{name}` |")), "LIMITS.md does not explain {name}");
+        }
+    }
+}
