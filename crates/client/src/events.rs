@@ -1,5 +1,6 @@
 //! What happens to the connection, as a stream.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -69,6 +70,29 @@ pub enum ConnectionEvent {
     },
 }
 
+/// One line for people.
+impl fmt::Display for ConnectionEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConnectionEvent::Connected { session_present: true, .. } => {
+                f.write_str("connected, to the session of before")
+            }
+            ConnectionEvent::Connected { session_present: false, .. } => f.write_str("connected"),
+            ConnectionEvent::SessionLost { resent, failed, dropped } => {
+                let told = "the server has lost the session with messages under way";
+                write!(f, "{told}: {resent} sent again, {failed} failed, {dropped} dropped")
+            }
+            ConnectionEvent::Skipped { topic, size, .. } => {
+                write!(f, "skipped a message of {size} bytes on {topic:?}")
+            }
+            ConnectionEvent::Lost { error, retry_in: Some(wait) } => {
+                write!(f, "no connection: {error}; trying again in {:.1} s", wait.as_secs_f64())
+            }
+            ConnectionEvent::Lost { error, retry_in: None } => write!(f, "no connection: {error}"),
+        }
+    }
+}
+
 /// A stream of [`ConnectionEvent`]s. It begins with the last one that tells whether there is a connection, and ends with
 /// the client. A listener that leaves 64 unread misses what comes then.
 ///
@@ -76,7 +100,7 @@ pub enum ConnectionEvent {
 /// # async fn example(client: mqway_client::Client) {
 /// let mut events = client.events();
 /// while let Some(event) = events.next().await {
-///     eprintln!("{event:?}");
+///     eprintln!("{event}");
 /// }
 /// # }
 /// ```

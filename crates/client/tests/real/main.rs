@@ -7,6 +7,7 @@ mod broker;
 #[path = "../../../mqway/tests/support/certificates.rs"]
 mod certificates;
 mod cut;
+mod examples;
 mod link;
 #[path = "../../../mqway/tests/support/process.rs"]
 #[allow(dead_code, reason = "the tests of the binary use all of it")]

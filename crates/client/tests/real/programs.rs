@@ -20,8 +20,11 @@ pub struct Nginx {
 impl Nginx {
     /// `conditions` is what it asks of a request, in its own language.
     pub fn start(mosquitto: &Mosquitto, conditions: &str) -> Nginx {
+        Nginx::at(free_port(), mosquitto, conditions)
+    }
+
+    pub fn at(port: u16, mosquitto: &Mosquitto, conditions: &str) -> Nginx {
         let directory = TempDir::with_prefix("mqway-nginx-").expect("a temporary directory");
-        let port = free_port();
         let text = nginx_configuration(mosquitto, directory.path(), port, conditions);
         let file = directory.path().join("nginx.conf");
         std::fs::write(&file, text).expect("the directory is ours");
