@@ -43,6 +43,26 @@ pub trait Authentication: Send + Sync {
 }
 
 /// One exchange of an [`Authentication`]. It is called on the client's task, and so should not wait for anything.
+///
+/// ```
+/// use mqway_client::Exchange;
+///
+/// /// Answers every question with the same word.
+/// struct Word(Vec<u8>);
+///
+/// impl Exchange for Word {
+///     fn first(&mut self) -> Vec<u8> {
+///         Vec::new()
+///     }
+///
+///     fn answer(&mut self, challenge: &[u8]) -> Result<Vec<u8>, String> {
+///         if challenge == b"word?" { Ok(self.0.clone()) } else { Err("an unknown question".to_owned()) }
+///     }
+/// }
+///
+/// assert_eq!(Word(b"please".to_vec()).answer(b"word?"), Ok(b"please".to_vec()));
+/// assert_eq!(Word(Vec::new()).finish(b""), Ok(()));
+/// ```
 pub trait Exchange: Send {
     /// The data that CONNECT, or the first AUTH of a re-authentication, carries.
     fn first(&mut self) -> Vec<u8>;

@@ -9,6 +9,17 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 ///
 /// A connection counts as good only once it has lasted [`Backoff::stable`]: a server that accepts and drops at once
 /// is a failing server.
+///
+/// ```
+/// use std::time::Duration;
+/// use mqway_client::{Backoff, Options};
+///
+/// // After 0.1, 0.2, 0.4 and so on up to ten seconds, less up to half of each by chance.
+/// let backoff =
+///     Backoff { first: Duration::from_millis(100), most: Duration::from_secs(10), ..Backoff::default() };
+/// let options = Options { backoff, ..Options::default() };
+/// # assert_eq!(options.backoff.stable, Duration::from_secs(10));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The bound after the first failure.

@@ -60,12 +60,25 @@ impl Endpoint {
     }
 
     /// The user name alone, in place of the URL's.
+    ///
+    /// ```
+    /// use mqway_client::Endpoint;
+    ///
+    /// let endpoint = Endpoint::new("tcp://broker.example.com").user_name("kitchen");
+    /// ```
     pub fn user_name(mut self, name: impl Into<String>) -> Endpoint {
         self.user = Some(name.into());
         self
     }
 
     /// The password alone, in place of the URL's.
+    ///
+    /// ```
+    /// use mqway_client::Endpoint;
+    ///
+    /// let endpoint = Endpoint::new("tcp://kitchen@broker.example.com").password("pa55word");
+    /// assert!(!format!("{endpoint:?}").contains("pa55word"));
+    /// ```
     pub fn password(mut self, password: impl Into<Vec<u8>>) -> Endpoint {
         self.password = Some(Secret(password.into()));
         self
@@ -78,42 +91,94 @@ impl Endpoint {
     }
 
     /// The WebSocket subprotocols to offer, in place of `mqtt`; none at all is possible.
+    ///
+    /// ```
+    /// use mqway_client::Endpoint;
+    ///
+    /// let old = Endpoint::new("ws://broker.example.com").subprotocols(["mqttv3.1"]);
+    /// let none = Endpoint::new("ws://broker.example.com").subprotocols([""; 0]);
+    /// ```
     pub fn subprotocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Endpoint {
         self.subprotocols = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
     /// The certificates (PEM) of the authorities to trust, in place of the system's.
+    ///
+    /// ```no_run
+    /// # fn example() -> std::io::Result<()> {
+    /// use mqway_client::Endpoint;
+    ///
+    /// let endpoint = Endpoint::new("tls://broker.example.com").ca(std::fs::read("our-ca.pem")?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ca(mut self, pem: impl Into<Vec<u8>>) -> Endpoint {
         self.ca = Some(pem.into());
         self
     }
 
     /// Our own certificate chain and its private key (both PEM), for servers that ask for one.
+    ///
+    /// ```no_run
+    /// # fn example() -> std::io::Result<()> {
+    /// use mqway_client::Endpoint;
+    ///
+    /// let endpoint = Endpoint::new("tls://broker.example.com")
+    ///     .certificate(std::fs::read("client.pem")?, std::fs::read("client.key")?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn certificate(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Endpoint {
         self.identity = Some((chain.into(), Secret(key.into())));
         self
     }
 
     /// Believes whoever answers to be the server. Whoever is in between can read and change everything.
+    ///
+    /// ```
+    /// use mqway_client::Endpoint;
+    ///
+    /// let endpoint = Endpoint::new("tls://localhost").insecure();
+    /// ```
     pub fn insecure(mut self) -> Endpoint {
         self.insecure = true;
         self
     }
 
     /// The application protocols (ALPN) to offer in the TLS handshake; by default none.
+    ///
+    /// ```
+    /// use mqway_client::Endpoint;
+    ///
+    /// let endpoint = Endpoint::new("tls://broker.example.com:443").alpn(["x-amzn-mqtt-ca"]);
+    /// ```
     pub fn alpn(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Endpoint {
         self.alpn = names.into_iter().map(Into::into).collect();
         self
     }
 
     /// The name that the server's certificate must bear, in place of the URL's host.
+    ///
+    /// ```
+    /// use mqway_client::Endpoint;
+    ///
+    /// let endpoint = Endpoint::new("tls://192.0.2.7").server_name("broker.example.com");
+    /// ```
     pub fn server_name(mut self, name: impl Into<String>) -> Endpoint {
         self.server_name = Some(name.into());
         self
     }
 
     /// A method of enhanced authentication (5.0).
+    ///
+    /// ```
+    /// use mqway_client::{Authentication, Endpoint};
+    ///
+    /// fn with(method: impl Authentication + 'static) -> Endpoint {
+    ///     Endpoint::new("tls://broker.example.com").authentication(method)
+    /// }
+    /// ```
     pub fn authentication(mut self, method: impl Authentication + 'static) -> Endpoint {
         self.authentication = Some(Method(Arc::new(method)));
         self
@@ -121,6 +186,13 @@ impl Endpoint {
 
     /// Goes through this proxy, `http://host:port` or `socks5://host:port`, whatever the environment says; `none`
     /// means straight.
+    ///
+    /// ```
+    /// use mqway_client::Endpoint;
+    ///
+    /// let endpoint = Endpoint::new("wss://broker.example.com/mqtt").proxy("socks5://me:secret@proxy.example.com:1080");
+    /// let straight = Endpoint::new("wss://broker.example.com/mqtt").proxy("none");
+    /// ```
     pub fn proxy(mut self, url: impl Into<String>) -> Endpoint {
         self.proxy = Some(url.into());
         self

@@ -8,6 +8,20 @@ use mqway_session::client::{Fault, Message, Notice, Receipt};
 use mqway_transport::{Error as TransportError, Stage};
 
 /// Why there is no connection. After most of these the client tries again.
+///
+/// ```
+/// use mqway_client::ConnectError;
+///
+/// fn advice(error: &ConnectError) -> &'static str {
+///     match error {
+///         ConnectError::Options(_) => "look at the URL and the files that it needs",
+///         ConnectError::Network(_) => "is the server there?",
+///         ConnectError::Refused(_) => "are user name and password right?",
+///         _ => "it may pass",
+///     }
+/// }
+/// # assert_eq!(advice(&ConnectError::TimedOut), "it may pass");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -51,12 +65,33 @@ pub enum ConnectError {
 
 impl ConnectError {
     /// Whether another attempt could end otherwise.
+    ///
+    /// ```
+    /// use mqway_client::ConnectError;
+    ///
+    /// assert!(ConnectError::Options("no such scheme".to_owned()).is_final());
+    /// assert!(!ConnectError::Closed.is_final());
+    /// ```
     pub fn is_final(&self) -> bool {
         matches!(self, ConnectError::Options(_) | ConnectError::Encode(_))
     }
 }
 
 /// Why a message was not delivered.
+///
+/// ```
+/// use std::sync::Arc;
+/// use mqway_client::{Message, PublishError};
+///
+/// /// What is worth another try.
+/// fn again(error: PublishError) -> Option<Arc<Message>> {
+///     match error {
+///         PublishError::QueueFull(message) | PublishError::SessionLost(message) => Some(message),
+///         _ => None,
+///     }
+/// }
+/// # assert_eq!(again(PublishError::Ended), None);
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
@@ -94,6 +129,13 @@ pub enum PublishError {
 }
 
 /// Why a subscription was not made, or not ended.
+///
+/// ```
+/// use mqway_client::{ReasonCode, SubscribeError};
+///
+/// let error = SubscribeError::Refused(ReasonCode::NotAuthorized);
+/// assert_eq!(error.to_string(), "the server refused the subscription: Not authorized");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubscribeError {
@@ -115,6 +157,13 @@ pub enum SubscribeError {
 }
 
 /// Why a request has no response.
+///
+/// ```
+/// use mqway_client::{PublishError, RequestError};
+///
+/// let error = RequestError::Publish(PublishError::Ended);
+/// assert_eq!(error.to_string(), "the client has ended");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {

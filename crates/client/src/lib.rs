@@ -84,6 +84,22 @@ use task::{Answered, Command, Control, Ears, Task};
 type Provider = Box<dyn FnMut(u64) -> Pin<Box<dyn Future<Output = Endpoint> + Send>> + Send>;
 
 /// A handle of a client; clones name the same one. When the last is gone, the client says goodbye and ends.
+///
+/// ```
+/// use mqway_client::{Client, ConnectionEvent, Endpoint, Options};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// // It connects in the background, and goes on trying unless that is hopeless.
+/// let client = Client::start(Endpoint::new("gopher://example.com"), Options::default());
+/// let mut events = client.events();
+/// match events.next().await {
+///     Some(ConnectionEvent::Lost { error, retry_in: None }) => println!("hopeless: {error}"),
+///     other => panic!("{other:?}"),
+/// }
+/// # assert!(events.next().await.is_none());
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Client {
     commands: mpsc::Sender<Command>,
@@ -96,6 +112,16 @@ pub struct Client {
 impl Client {
     /// Starts a client of one server, on the runtime that this is called in. It connects in the background.
     ///
+    /// ```no_run
+    /// use mqway_client::{Client, Endpoint, Options};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let client = Client::start(Endpoint::new("wss://broker.example.com/mqtt"), Options::default());
+    /// # client.disconnect().await;
+    /// # }
+    /// ```
+    ///
     /// # Panics
     /// Outside a tokio runtime.
     pub fn start(endpoint: Endpoint, options: Options) -> Client {
@@ -103,6 +129,17 @@ impl Client {
     }
 
     /// Starts a client of several servers: they are tried in turn, from the first, until one accepts.
+    ///
+    /// ```no_run
+    /// use mqway_client::{Client, Endpoint, Options};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let servers = ["tls://one.example.com", "tls://two.example.com"].map(Endpoint::new);
+    /// let client = Client::start_any(servers.into(), Options::default());
+    /// # client.disconnect().await;
+    /// # }
+    /// ```
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -116,6 +153,23 @@ impl Client {
 
     /// Starts a client that asks `provider` before each attempt where to connect, and as whom. It is told how many
     /// attempts have failed since the last connection.
+    ///
+    /// ```no_run
+    /// use mqway_client::{Client, Endpoint, Options};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let provider = |failures| async move {
+    ///     let token = tokio::task::spawn_blocking(|| std::fs::read_to_string("/run/secrets/token")).await;
+    ///     let token = token.ok().and_then(Result::ok).unwrap_or_default();
+    ///     // After some failures, the other one.
+    ///     let host = if failures < 3 { "one" } else { "two" };
+    ///     Endpoint::new(format!("wss://{host}.example.com/mqtt")).header("Authorization", format!("Bearer {token}"))
+    /// };
+    /// let client = Client::start_with(provider, Options::default());
+    /// # client.disconnect().await;
+    /// # }
+    /// ```
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -160,6 +214,17 @@ impl Client {
     /// and 2 when the server has acknowledged it. Waits while too many messages wait, and through reconnects.
     /// Dropping the future does not take the message back.
     ///
+    /// ```no_run
+    /// use mqway_client::{Client, Message, QoS};
+    ///
+    /// # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let reading = Message { qos: QoS::AtLeastOnce, retain: true, ..Message::new("kitchen/temperature", "20.1") };
+    /// let receipt = client.publish(reading).await?;
+    /// println!("the server says: {receipt}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// If the message was refused or cannot be sent.
     pub async fn publish(&self, message: impl Into<Arc<Message>>) -> Result<Receipt, PublishError> {
@@ -168,6 +233,23 @@ impl Client {
 
     /// Adds a message to those to be sent, and waits only until there is room among them. The [`Delivery`] tells, if
     /// anybody asks, what became of it. Messages are sent in the order in which they were added.
+    ///
+    /// ```no_run
+    /// use mqway_client::{Client, Message, QoS};
+    ///
+    /// # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// // Many under way at once, in their order, without a task for each.
+    /// let mut deliveries = Vec::new();
+    /// for line in ["one", "two", "three"] {
+    ///     let message = Message { qos: QoS::ExactlyOnce, ..Message::new("lines", line) };
+    ///     deliveries.push(client.enqueue(message).await?);
+    /// }
+    /// for delivery in deliveries {
+    ///     delivery.await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// If the client has ended.
@@ -180,6 +262,20 @@ impl Client {
 
     /// [`Client::publish`] with a time limit. A message that was accepted before it passed is still delivered.
     ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use mqway_client::{Client, Message, PublishError, QoS};
+    ///
+    /// # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let message = Message { qos: QoS::AtLeastOnce, ..Message::new("a", "b") };
+    /// match client.publish_within(message, Duration::from_secs(5)).await {
+    ///     Err(PublishError::TimedOut) => println!("it is still on its way"),
+    ///     other => println!("{other:?}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Client::publish`], and if the limit passes.
     pub async fn publish_within(
@@ -191,6 +287,19 @@ impl Client {
     }
 
     /// Adds a message to those to be sent, if there is room, and waits for nothing.
+    ///
+    /// ```
+    /// use mqway_client::{Client, Endpoint, Message, Options, PublishError};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let options = Options { queue: 10, ..Options::default() };
+    /// let client = Client::start(Endpoint::new("tcp://127.0.0.1:1"), options);
+    /// let full = (0..100).find_map(|number| client.try_publish(Message::new("a", number.to_string())).err());
+    /// // It is given back.
+    /// assert!(matches!(full, Some(PublishError::QueueFull(message)) if *message.payload == *b"10"));
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// If as many messages wait as may; or if the client has ended.
@@ -206,6 +315,18 @@ impl Client {
 
     /// Subscribes to one filter. The stream gives the messages that match it, until it is dropped.
     ///
+    /// ```no_run
+    /// use mqway_client::{Client, QoS};
+    ///
+    /// # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut messages = client.subscribe("kitchen/+", QoS::AtLeastOnce).await?;
+    /// while let Some(message) = messages.next().await {
+    ///     println!("{}: {} bytes", message.topic, message.payload.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// If the server refuses, or the connection is lost before it answers.
     pub async fn subscribe(&self, filter: &str, qos: QoS) -> Result<Subscription, SubscribeError> {
@@ -213,6 +334,21 @@ impl Client {
     }
 
     /// Subscribes to several filters, with all options, in one stream.
+    ///
+    /// ```no_run
+    /// use mqway_client::{Client, QoS, RetainHandling, SubscribeOptions, Wanted};
+    ///
+    /// # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let changes = SubscribeOptions { retain_handling: RetainHandling::DoNotSend, ..SubscribeOptions::new(QoS::AtMostOnce) };
+    /// let wanted = vec![
+    ///     Wanted::new("$share/workers/orders/#", QoS::ExactlyOnce),
+    ///     Wanted { options: changes, ..Wanted::new("kitchen/#", QoS::AtMostOnce) },
+    /// ];
+    /// let messages = client.subscribe_all(wanted).await?;
+    /// println!("granted: {:?}", messages.codes());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// If the server refuses all of them, or the connection is lost before it answers. Which of them it grants is
@@ -249,6 +385,20 @@ impl Client {
 
     /// Every message that comes from now on, whichever subscription it is for: also one that an earlier program made,
     /// if this client continues its session. Whoever wants to miss none calls this before anything is awaited.
+    ///
+    /// ```no_run
+    /// use mqway_client::{Client, Endpoint, Options, QoS, Wanted};
+    ///
+    /// # async fn example(options: Options) -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::start(Endpoint::new("tcp://localhost"), options);
+    /// let mut all = client.messages();
+    /// client.subscribe_only(vec![Wanted::new("a/#", QoS::AtLeastOnce), Wanted::new("b/#", QoS::AtLeastOnce)]).await?;
+    /// while let Some(message) = all.next().await {
+    ///     println!("{}", message.topic);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn messages(&self) -> Subscription {
         let (sink, messages) = mpsc::channel(self.buffer.max(1));
         // A client that has ended gives an empty stream.
@@ -265,6 +415,18 @@ impl Client {
     /// Subscribes without a stream of its own, for those who read [`Client::messages`], and tells what the server
     /// has granted or refused, in the order of the filters.
     ///
+    /// ```no_run
+    /// use mqway_client::{Client, QoS, Wanted};
+    ///
+    /// # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut all = client.messages();
+    /// for code in client.subscribe_only(vec![Wanted::new("a/#", QoS::AtLeastOnce)]).await? {
+    ///     println!("{}", code.name());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// If one of them is no filter, or the connection is lost before the server answers.
     pub async fn subscribe_only(&self, wanted: Vec<Wanted>) -> Result<Vec<ReasonCode>, SubscribeError> {
@@ -279,6 +441,13 @@ impl Client {
 
     /// Asks for no more messages of a filter. Its streams stay, and give what comes by other filters.
     ///
+    /// ```no_run
+    /// # async fn example(client: mqway_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.unsubscribe("kitchen/+").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// If the server refuses, or the connection is lost before it answers.
     pub async fn unsubscribe(&self, filter: &str) -> Result<(), SubscribeError> {
@@ -292,6 +461,13 @@ impl Client {
     /// Asks for no more messages of several filters. Returns the server's codes in their order; before 5.0 there are
     /// none.
     ///
+    /// ```no_run
+    /// # async fn example(client: mqway_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let codes = client.unsubscribe_all(&["kitchen/+", "garden/#"]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// If the connection is lost before the server answers.
     pub async fn unsubscribe_all(&self, filters: &[&str]) -> Result<Vec<ReasonCode>, SubscribeError> {
@@ -304,6 +480,23 @@ impl Client {
     }
 
     /// Acknowledges a message, where [`Options::manual_acknowledgement`] asks for that.
+    ///
+    /// ```no_run
+    /// use mqway_client::{Client, Endpoint, Options, QoS};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let options = Options { manual_acknowledgement: true, receive_maximum: 10, ..Options::default() };
+    /// let client = Client::start(Endpoint::new("tcp://localhost"), options);
+    /// let mut orders = client.subscribe("orders/#", QoS::AtLeastOnce).await?;
+    /// while let Some(order) = orders.next().await {
+    ///     std::fs::write("last-order", &order.payload)?;
+    ///     if let Some(token) = order.token {
+    ///         client.acknowledge(token);
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn acknowledge(&self, token: AckToken) {
         // A client that has ended has nothing to acknowledge to.
         let _ = self.control.send(Control::Acknowledge(token));
@@ -311,6 +504,15 @@ impl Client {
 
     /// Authenticates again on the present connection (5.0), by the method that it was made with: before a token
     /// expires, say. Resolves when the server is content.
+    ///
+    /// ```no_run
+    /// use mqway_client::{Authentication, Client};
+    ///
+    /// # async fn example(client: Client, fresh: impl Authentication + 'static) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.reauthenticate(fresh).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// If there is no such connection, or the server or we ourselves are not content; then it is lost.
@@ -322,16 +524,48 @@ impl Client {
     }
 
     /// What happens to the connection, beginning with what holds now.
+    ///
+    /// ```no_run
+    /// # async fn example(client: mqway_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut events = client.events();
+    /// tokio::spawn(async move {
+    ///     while let Some(event) = events.next().await {
+    ///         eprintln!("{event}");
+    ///     }
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn events(&self) -> Events {
         self.listeners.add()
     }
 
     /// Ends the client: delivers what waits, sends DISCONNECT and closes, within [`Options::shutdown_time`].
+    ///
+    /// ```no_run
+    /// use mqway_client::{Client, Message};
+    ///
+    /// # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.try_publish(Message::new("kitchen/state", "closing"))?;
+    /// client.disconnect().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn disconnect(&self) {
         self.disconnect_with(ReasonCode::NORMAL_DISCONNECTION).await;
     }
 
     /// Ends the client with another reason (5.0): [`ReasonCode::DisconnectWithWill`], say.
+    ///
+    /// ```no_run
+    /// use mqway_client::{Client, ReasonCode};
+    ///
+    /// # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// // The server is to publish the will all the same.
+    /// client.disconnect_with(ReasonCode::DisconnectWithWill).await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn disconnect_with(&self, reason: ReasonCode) {
         let (done, ended) = oneshot::channel();
         if self.control.send(Control::Disconnect { reason, done }).is_ok() {
@@ -342,6 +576,14 @@ impl Client {
 }
 
 /// Resolves when a message is done with, as [`Client::publish`] does. Dropping it does not take the message back.
+///
+/// ```no_run
+/// use mqway_client::{Client, Delivery, Message, PublishError};
+///
+/// async fn publish_later(client: &Client) -> Result<Delivery, PublishError> {
+///     client.enqueue(Message::new("a", "b")).await
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Delivery(oneshot::Receiver<Result<Receipt, PublishError>>);
 

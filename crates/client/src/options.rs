@@ -9,6 +9,22 @@ use mqway_session::client::{Message, SessionLost};
 use crate::Backoff;
 
 /// How a client behaves. The default speaks 5.0, keeps no session beyond its own life, and never gives up.
+///
+/// ```
+/// use std::time::Duration;
+/// use mqway_client::{Message, Options, QoS, Version};
+///
+/// let options = Options {
+///     version: Version::V3_1_1,
+///     // A name and a time: the server keeps the session, and what comes for it, while we are away.
+///     client_id: "kitchen".to_owned(),
+///     session_expiry: Some(Duration::from_secs(3600)),
+///     keep_alive: 30,
+///     will: Some(Message { qos: QoS::AtLeastOnce, ..Message::new("kitchen/state", "gone") }),
+///     ..Options::default()
+/// };
+/// # assert!(!options.clean_start);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The version to speak.

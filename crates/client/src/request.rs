@@ -15,6 +15,17 @@ use crate::{Client, random_name};
 impl Client {
     /// Prepares to make requests whose responses come to a topic that nobody else knows.
     ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use mqway_client::{Client, Message};
+    ///
+    /// # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let requester = client.requester().await?;
+    /// let response = requester.request(Message::new("clock/time", ""), Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// If the server refuses the subscription to the responses, or the version has no requests (before 5.0).
     pub async fn requester(&self) -> Result<Requester, SubscribeError> {
@@ -23,6 +34,14 @@ impl Client {
 
     /// Prepares to make requests whose responses come to `topic`: below the server's Response Information, say, which
     /// [`ConnectionEvent::Connected`](crate::ConnectionEvent::Connected) has.
+    ///
+    /// ```no_run
+    /// # async fn example(client: mqway_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let requester = client.requester_at("kitchen/responses").await?;
+    /// assert_eq!(requester.topic(), "kitchen/responses");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Client::requester`].
@@ -108,6 +127,13 @@ impl Requester {
     }
 
     /// Where the responses come to.
+    ///
+    /// ```no_run
+    /// # async fn example(requester: mqway_client::Requester) -> Result<(), Box<dyn std::error::Error>> {
+    /// println!("responses come to {}", requester.topic());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn topic(&self) -> &str {
         &self.topic
     }

@@ -40,16 +40,39 @@ impl Subscription {
     }
 
     /// The next message, if it is there already.
+    ///
+    /// ```no_run
+    /// # async fn example(mut messages: mqway_client::Subscription) -> Result<(), Box<dyn std::error::Error>> {
+    /// while let Some(message) = messages.try_next() {
+    ///     println!("{}", message.topic);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn try_next(&mut self) -> Option<Incoming> {
         self.messages.try_recv().ok()
     }
 
     /// What the server has granted, in the order of the filters.
+    ///
+    /// ```no_run
+    /// # async fn example(messages: mqway_client::Subscription) -> Result<(), Box<dyn std::error::Error>> {
+    /// let refused = messages.codes().iter().filter(|code| code.is_error()).count();
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn codes(&self) -> &[ReasonCode] {
         &self.codes
     }
 
     /// What the server's answer says beside (5.0): a reason string, say.
+    ///
+    /// ```no_run
+    /// # async fn example(messages: mqway_client::Subscription) -> Result<(), Box<dyn std::error::Error>> {
+    /// let words = messages.properties().as_properties().reason_string();
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn properties(&self) -> &PropertiesBuf {
         &self.properties
     }
