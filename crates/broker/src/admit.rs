@@ -28,6 +28,7 @@ impl BrokerCore {
                 self.refuse_silently(io, conn);
                 len
             }
+            // [MQTT-3.1.4-1]
             Err(error) => {
                 log::info!("{}: closed before CONNECT: {error}", Peer(io.peer(conn)));
                 let mut out = Vec::new();
@@ -84,7 +85,7 @@ impl BrokerCore {
         len
     }
 
-    /// Refuses a client, and closes. [MQTT-3.1.4-1]
+    /// Refuses a client, and closes. [MQTT-3.1.3-8], [MQTT-3.1.4-2], [MQTT-3.2.2-7]; 3.1.1: [MQTT-3.1.3-9]
     fn refuse(
         &mut self,
         io: &mut Io<Mail>,

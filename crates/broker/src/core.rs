@@ -212,7 +212,8 @@ impl Core for BrokerCore {
             State::Fresh { .. } => self.first_packet(io, conn, bytes),
             State::Open(_) => 0,
         };
-        // What stands right behind CONNECT is as good as what comes later. [MQTT-3.1.4-5]
+        // What stands right behind CONNECT is as good as what comes later (5.0 §3.1.4), except after a refusal, when
+        // nothing of it counts. [MQTT-3.1.4-6]
         let Some(open) = self.clients.find(conn).and_then(|client| client.open()) else { return greeted };
         let (used, then) = self.house.serve(io, conn, open, &bytes[greeted..]);
         let used = greeted + used;

@@ -197,6 +197,7 @@ impl House {
             self.publish_will(io, session, *will);
         }
         if due.ended {
+            // [MQTT-4.1.0-2]
             self.desk.tally.sessions_expired += 1;
             self.end_session(io, session);
         }

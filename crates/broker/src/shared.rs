@@ -67,8 +67,8 @@ impl Shared {
         Shared {
             terms,
             limits,
-            index: Index::new(),
-            retained: RetainedIndex::new(),
+            index: Index::with_key(key),
+            retained: RetainedIndex::with_key(key),
             loads: Loads::new(),
             counters: Arc::default(),
             on_the_way: (0..workers).map(|_| AtomicI64::new(0)).collect(),

@@ -59,9 +59,11 @@ impl Writer {
         sender: &mut Sender,
         letter: &Letter<'_>,
     ) -> Result<usize, Unwritten> {
-        let left = match letter.expires {
-            None => None,
-            Some(_) => time_left(letter.expires, io.now()).map_err(|Expired| Unwritten::Expired)?,
+        let left = match time_left(letter.expires, io.now()) {
+            Ok(left) => left,
+            // What was sent before does not expire any more: its receiver may have it, and wait. [MQTT-4.3.3-7]
+            Err(Expired) if letter.dup => Some(0),
+            Err(Expired) => return Err(Unwritten::Expired),
         };
         let version = sender.version();
         let plain = sender.is_plain() && letter.identifiers.is_empty() && left.is_none();

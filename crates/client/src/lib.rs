@@ -177,6 +177,7 @@ impl Client {
     where
         F: Future<Output = Endpoint> + Send + 'static,
     {
+        // Without a session a client of 5.0 may leave its name to the server. 3.1.1: [MQTT-3.1.3-7]
         if options.client_id.is_empty()
             && (options.version != Version::V5 || options.session_expiry.is_some())
         {

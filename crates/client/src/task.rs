@@ -431,7 +431,7 @@ impl Task {
         }
     }
 
-    /// DISCONNECT, and the goodbyes of the layers below, in bounded time.
+    /// DISCONNECT, and the goodbyes of the layers below, in bounded time. [MQTT-3.14.4-2]
     async fn say_goodbye(&mut self, wire: &mut Wire) {
         let properties = &self.options.disconnect_properties;
         let reason = self.leaving.as_ref().map_or(ReasonCode::NORMAL_DISCONNECTION, |leaving| leaving.reason);

@@ -86,9 +86,19 @@ async fn a_message_of_qos_0_published_just_before_the_end_is_not_lost() {
     });
     peer.expect(Packet::Publish(Publish::new("a", b"last"))).await;
     peer.expect(Packet::Disconnect(Default::default())).await;
-    assert_eq!(peer.read().await, None);
+    assert_eq!(peer.read().await, None); // [MQTT-3.14.4-2]
     end.await.unwrap();
     assert!(matches!(client.publish(message(QoS::AtMostOnce, "x")).await, Err(PublishError::Ended)));
+}
+
+#[tokio::test]
+async fn a_client_without_a_name_gives_itself_one() {
+    // 3.1.1: [MQTT-3.1.3-7]
+    let (listener, endpoint) = server().await;
+    let _client = Client::start(endpoint, Options { client_id: String::new(), ..options() });
+    let (_, connect) = Peer::accept(&listener).await;
+    let Ok(Packet::Connect(connect)) = mqway_codec::decode(VERSION, &connect) else { panic!("{connect:x?}") };
+    assert!(!connect.client_id.is_empty());
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::client_flags::arguments;
 use crate::failure::Failure;
 use crate::settings::profile;
-use crate::{bench, broker, config, ping, proxy, publish, request, subscribe, tap};
+use crate::{bench, broker, completions, config, man, ping, proxy, publish, request, subscribe, tap};
 
 /// MQTT over every transport.
 #[derive(Debug, Parser)]
@@ -38,6 +38,8 @@ pub enum Command {
     Ping(Box<ping::Args>),
     Bench(bench::Args),
     Config(config::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 impl Cli {
@@ -77,7 +79,7 @@ fn report(error: &clap::Error) -> ExitCode {
 }
 
 /// Commands of later versions, which people may have read about.
-const NOT_YET: [&str; 5] = ["check", "ctl", "passwd", "completions", "man"];
+const NOT_YET: [&str; 3] = ["check", "ctl", "passwd"];
 
 /// Clap's message without its usage and its advice to ask for help, but with its suggestions.
 fn in_one_line(error: &clap::Error) -> String {

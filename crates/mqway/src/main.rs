@@ -5,11 +5,13 @@ mod bench;
 mod broker;
 mod cli;
 mod client_flags;
+mod completions;
 mod config;
 mod failure;
 mod flags;
 mod listen;
 mod logging;
+mod man;
 mod online;
 mod open_files;
 mod ping;
@@ -44,6 +46,8 @@ fn main() -> ExitCode {
         Command::Ping(args) => ping::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Config(args) => config::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

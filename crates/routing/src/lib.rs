@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod key;
 mod retained;
 mod route;
 mod subscriptions;

@@ -155,7 +155,8 @@ fn sessions_end_when_their_time_is_over() {
     world.publish(publisher, message("a", "x", QoS::AtLeastOnce));
     assert_eq!((world.counts().sessions, world.counts().stored), (2, 1));
     world.sim.run(11 * SECOND);
-    assert_eq!((world.counts().sessions, world.counts().sessions_expired), (1, 1)); // [MQTT-3.1.2-23]
+    // [MQTT-3.1.2-23], [MQTT-4.1.0-2]
+    assert_eq!((world.counts().sessions, world.counts().sessions_expired), (1, 1));
     assert_eq!((world.counts().stored, world.counts().stored_bytes), (0, 0));
     assert!(world.shared.index.is_empty());
 }
@@ -288,6 +289,33 @@ fn messages_grow_old_and_are_told_how_much_time_is_left() {
     let left = got[0].properties.as_properties().message_expiry_interval().unwrap();
     assert!((70..=80).contains(&left), "{left}"); // [MQTT-3.3.2-6]
     assert_eq!(world.counts().dropped_expired, 1);
+}
+
+#[test]
+fn a_message_that_was_sent_once_does_not_expire() {
+    // [MQTT-4.3.3-7]
+    let mut world = world();
+    let publisher = world.connected(Version::V5, "publisher");
+    let expiry = properties(&[Property::SessionExpiryInterval(1_000)]);
+    let mut connect = Connect::new(Version::V5, "subscriber");
+    connect.clean_start = false;
+    connect.properties = expiry.as_properties();
+    let subscriber = world.add(Options { manual_acknowledgement: true, ..Options::new(Version::V5) });
+    world.connect(subscriber, &connect);
+    world.settle();
+    world.subscribe(subscriber, &[("a", QOS_2)]);
+    let mut short = message("a", "x", QoS::ExactlyOnce);
+    short.properties = properties(&[Property::MessageExpiryInterval(5)]);
+    world.publish(publisher, short);
+    let token = world.clients[subscriber].got[0].token.clone().unwrap();
+    world.cut(subscriber);
+    world.sim.run(10 * SECOND);
+    world.connect(subscriber, &connect);
+    world.settle();
+    assert_eq!((world.counts().dropped_expired, world.counts().stored), (0, 1));
+    world.clients[subscriber].client.acknowledge(world.sim.now(), token);
+    world.settle();
+    assert_eq!((world.counts().dropped_expired, world.counts().stored), (0, 0));
 }
 
 #[test]

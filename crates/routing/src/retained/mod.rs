@@ -6,13 +6,14 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use mqway_codec::{TopicFilter, TopicName};
 
+use crate::key::Key;
 use seek::{Step, key, step};
 
 /// Shards with a lock each. A power of two.
@@ -28,16 +29,25 @@ type Shard<V> = BTreeMap<Box<str>, V>;
 /// first two levels, in which topics are sorted.
 pub struct RetainedIndex<V> {
     shards: Box<[RwLock<Shard<V>>]>,
-    /// With a key of its own, so that nobody can fill one shard alone by choice of topics.
-    hasher: RandomState,
+    key: Key,
     len: AtomicUsize,
 }
 
 impl<V> RetainedIndex<V> {
-    /// An empty one.
+    /// An empty one, with a random key.
     pub fn new() -> Self {
+        Self::of(Key::random())
+    }
+
+    /// An empty one that does the same as any other with this key and the same past, as a simulation needs it. Who knows
+    /// the key can choose topics that all come into one shard.
+    pub fn with_key(key: u64) -> Self {
+        Self::of(Key::new(key))
+    }
+
+    fn of(key: Key) -> Self {
         let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
-        Self { shards, hasher: RandomState::new(), len: AtomicUsize::new(0) }
+        Self { shards, key, len: AtomicUsize::new(0) }
     }
 
     /// Retains `value` for `topic`; what was retained before is the answer [MQTT-3.3.1-5].
@@ -166,7 +176,7 @@ impl<V> RetainedIndex<V> {
     /// The shard of a topic, or of a filter whose first two levels are no wildcards.
     fn shard_of(&self, topic: &str) -> usize {
         let stem = topic.match_indices('/').nth(1).map_or(topic, |(end, _)| &topic[..end]);
-        self.hasher.hash_one(stem) as usize % SHARDS
+        self.key.hash_one(stem) as usize % SHARDS
     }
 
     /// A thread that panicked with the lock held has left the map as sound as it was: no code of others runs while

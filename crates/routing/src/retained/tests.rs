@@ -54,6 +54,19 @@ fn a_filter_finds_what_matches() {
 }
 
 #[test]
+fn the_same_key_gives_the_same_order() {
+    let order = |key| {
+        let index = RetainedIndex::with_key(key);
+        (0..100).for_each(|number| _ = index.insert(name(&format!("site/{number}")), number));
+        let mut order = Vec::new();
+        index.scan(&mut RetainedCursor::all(), usize::MAX, |_, number| order.push(*number));
+        order
+    };
+    assert_eq!(order(1), order(1));
+    assert_ne!(order(1), order(2));
+}
+
+#[test]
 fn a_scan_looks_at_no_more_than_it_is_told_in_one_call() {
     let index = RetainedIndex::new();
     for number in 0..10_000 {

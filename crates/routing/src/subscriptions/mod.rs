@@ -10,12 +10,13 @@ mod table;
 mod tests;
 
 use std::fmt;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use mqway_codec::{TopicFilter, TopicName};
 
+use crate::key::Key;
 use crate::route::{Route, ShareId, Target};
 use generations::Generations;
 pub use generations::Stamp;
@@ -39,8 +40,7 @@ const SHARDS: usize = STEM_SHARDS + 1;
 pub struct SubscriptionIndex<S, O> {
     shards: Box<[Locked<S, O>]>,
     generations: Generations,
-    /// With a key of its own, so that nobody can send filters that all have the same hash.
-    hasher: RandomState,
+    key: Key,
     subscriptions: AtomicUsize,
     shares: AtomicUsize,
 }
@@ -50,13 +50,23 @@ pub struct SubscriptionIndex<S, O> {
 struct Locked<S, O>(RwLock<Shard<S, O>>);
 
 impl<S: Copy + Ord + Hash, O: Copy + PartialEq> SubscriptionIndex<S, O> {
-    /// An empty one.
+    /// An empty one, with a random key.
     pub fn new() -> Self {
+        Self::of(Key::random())
+    }
+
+    /// An empty one that does the same as any other with this key and the same past, as a simulation needs it. Who knows
+    /// the key can choose filters that make it slow.
+    pub fn with_key(key: u64) -> Self {
+        Self::of(Key::new(key))
+    }
+
+    fn of(key: Key) -> Self {
         let shards = (0..SHARDS as u64).map(|number| Locked(RwLock::new(Shard::new(number)))).collect();
         Self {
             shards,
             generations: Generations::new(),
-            hasher: RandomState::new(),
+            key,
             subscriptions: AtomicUsize::new(0),
             shares: AtomicUsize::new(0),
         }
@@ -71,7 +81,7 @@ impl<S: Copy + Ord + Hash, O: Copy + PartialEq> SubscriptionIndex<S, O> {
         let (share, path, stem) = self.place(filter);
         let share = share.map(|name| (name, SHARDS as u64));
         let mut shard = self.write(path.stem, stem);
-        let change = shard.insert((path, stem), share, Target { subscriber, options }, &self.hasher);
+        let change = shard.insert((path, stem), share, Target { subscriber, options }, &self.key);
         // Many clients subscribe to the same again at each connect; that changes nothing.
         if change.before != Some(options) {
             self.generations.advance(Generations::counter(stem));
@@ -90,7 +100,7 @@ impl<S: Copy + Ord + Hash, O: Copy + PartialEq> SubscriptionIndex<S, O> {
     pub fn unsubscribe(&self, filter: TopicFilter<'_>, subscriber: S) -> Option<O> {
         let (share, path, stem) = self.place(filter);
         let mut shard = self.write(path.stem, stem);
-        let Change { before, share } = shard.remove((path, stem), share, subscriber, &self.hasher);
+        let Change { before, share } = shard.remove((path, stem), share, subscriber, &self.key);
         if before.is_some() {
             self.generations.advance(Generations::counter(stem));
             self.subscriptions.fetch_sub(1, Ordering::Relaxed);
@@ -114,7 +124,7 @@ impl<S: Copy + Ord + Hash, O: Copy + PartialEq> SubscriptionIndex<S, O> {
     /// The options of the subscription of a session to just this filter.
     pub fn options(&self, filter: TopicFilter<'_>, subscriber: S) -> Option<O> {
         let (share, path, stem) = self.place(filter);
-        self.read(path.stem, stem).options((path, stem), share, subscriber, &self.hasher)
+        self.read(path.stem, stem).options((path, stem), share, subscriber, &self.key)
     }
 
     /// Looks up who gets the messages of `topic` and puts it into `route`, whose buffers are reused.
@@ -130,7 +140,7 @@ impl<S: Copy + Ord + Hash, O: Copy + PartialEq> SubscriptionIndex<S, O> {
         }
         route.clear(self.generations.stamp(counters));
         for (path, stem) in paths.into_iter().flatten() {
-            self.read(path.stem, stem).collect((path, stem), &self.hasher, &mut frontier, route);
+            self.read(path.stem, stem).collect((path, stem), &self.key, &mut frontier, route);
         }
         route.group_sessions();
         route.frontier = frontier;
@@ -204,7 +214,7 @@ impl<S: Copy + Ord + Hash, O: Copy + PartialEq> SubscriptionIndex<S, O> {
     }
 
     fn stem_hash(&self, path: Path<'_>) -> u64 {
-        mix(path.stem as u32, self.hasher.hash_one(path.text))
+        mix(path.stem as u32, self.key.hash_one(path.text))
     }
 
     fn shard(&self, kind: Stem, stem: u64) -> &RwLock<Shard<S, O>> {

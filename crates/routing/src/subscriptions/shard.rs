@@ -1,12 +1,13 @@
 //! A part of the index: a tree of levels behind stems, in one array of nodes and one hash table.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
 
 use super::ends::{Ends, Reach, Roster};
 use super::label::Label;
 use super::path::{Path, Stem};
 use super::table::Table;
+use crate::key::Key;
 use crate::route::{Route, ShareId, Target};
 
 /// No node.
@@ -87,13 +88,13 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
         (path, stem): (Path<'_>, u64),
         share: Option<(&str, u64)>,
         target: Target<S, O>,
-        hasher: &RandomState,
+        key: &Key,
     ) -> Change<O> {
-        let (node, reach) = self.make(path, stem, hasher);
+        let (node, reach) = self.make(path, stem, key);
         let Some((name, shards)) = share else {
             return Change { before: self.node_mut(node).ends.insert(reach, target), share: false };
         };
-        if let Some(id) = self.group(node, reach, name, hasher) {
+        if let Some(id) = self.group(node, reach, name, key) {
             let before = self.groups.get_mut(&id).and_then(|group| group.members.insert(target));
             return Change { before, share: false };
         }
@@ -102,7 +103,7 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
         let mut members = Roster::new();
         members.insert(target);
         self.groups.insert(id, Group { name: name.into(), node, reach, members });
-        let hash = group_hash(node, reach, name, hasher);
+        let hash = group_hash(node, reach, name, key);
         self.group_names.insert(hash, id.0);
         self.node_mut(node).ends.insert_share(reach, id);
         Change { before: None, share: true }
@@ -113,19 +114,19 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
         (path, stem): (Path<'_>, u64),
         share: Option<&str>,
         subscriber: S,
-        hasher: &RandomState,
+        key: &Key,
     ) -> Change<O> {
         let nothing = Change { before: None, share: false };
-        let Some((node, reach)) = self.seek(path, stem, hasher) else { return nothing };
+        let Some((node, reach)) = self.seek(path, stem, key) else { return nothing };
         let change = match share {
             None => Change { before: self.node_mut(node).ends.remove(reach, subscriber), share: false },
             Some(name) => {
-                let Some(id) = self.group(node, reach, name, hasher) else { return nothing };
-                self.leave(id, subscriber, hasher)
+                let Some(id) = self.group(node, reach, name, key) else { return nothing };
+                self.leave(id, subscriber, key)
             }
         };
         if change.before.is_some() {
-            self.prune(node, hasher);
+            self.prune(node, key);
         }
         change
     }
@@ -136,13 +137,13 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
         (path, stem): (Path<'_>, u64),
         share: Option<&str>,
         subscriber: S,
-        hasher: &RandomState,
+        key: &Key,
     ) -> Option<O> {
-        let (node, reach) = self.seek(path, stem, hasher)?;
+        let (node, reach) = self.seek(path, stem, key)?;
         match share {
             None => self.node(node).ends.option_of(reach, subscriber),
             Some(name) => {
-                self.groups.get(&self.group(node, reach, name, hasher)?)?.members.option_of(subscriber)
+                self.groups.get(&self.group(node, reach, name, key)?)?.members.option_of(subscriber)
             }
         }
     }
@@ -156,7 +157,7 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
     pub fn collect(
         &self,
         (path, stem): (Path<'_>, u64),
-        hasher: &RandomState,
+        key: &Key,
         frontier: &mut Vec<u32>,
         route: &mut Route<S, O>,
     ) {
@@ -178,7 +179,7 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
                     frontier.push(node.plus);
                 }
                 if node.children > 0 {
-                    let hash = *hash.get_or_insert_with(|| hasher.hash_one(level));
+                    let hash = *hash.get_or_insert_with(|| key.hash_one(level));
                     frontier.extend(self.child(parent, edge_hash(parent, hash), level));
                 }
             }
@@ -254,26 +255,26 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
     }
 
     /// The node where a filter ends.
-    fn seek(&self, path: Path<'_>, stem: u64, hasher: &RandomState) -> Option<(u32, Reach)> {
+    fn seek(&self, path: Path<'_>, stem: u64, key: &Key) -> Option<(u32, Reach)> {
         let mut node = self.child(path.stem as u32, stem as u32, path.text)?;
         for level in path.rest.into_iter().flat_map(|rest| rest.split('/')) {
             node = match level {
                 "#" => return Some((node, Reach::Below)),
                 "+" => Some(self.node(node).plus).filter(|plus| *plus != NONE)?,
-                _ => self.child(node, edge_hash(node, hasher.hash_one(level)), level)?,
+                _ => self.child(node, edge_hash(node, key.hash_one(level)), level)?,
             };
         }
         Some((node, Reach::Here))
     }
 
     /// The node where a filter ends, made if it is missing.
-    fn make(&mut self, path: Path<'_>, stem: u64, hasher: &RandomState) -> (u32, Reach) {
+    fn make(&mut self, path: Path<'_>, stem: u64, key: &Key) -> (u32, Reach) {
         let mut node = self.make_child(path.stem as u32, stem as u32, path.text);
         for level in path.rest.into_iter().flat_map(|rest| rest.split('/')) {
             node = match level {
                 "#" => return (node, Reach::Below),
                 "+" => self.make_plus(node),
-                _ => self.make_child(node, edge_hash(node, hasher.hash_one(level)), level),
+                _ => self.make_child(node, edge_hash(node, key.hash_one(level)), level),
             };
         }
         (node, Reach::Here)
@@ -306,22 +307,22 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
         })
     }
 
-    fn group(&self, node: u32, reach: Reach, name: &str, hasher: &RandomState) -> Option<ShareId> {
+    fn group(&self, node: u32, reach: Reach, name: &str, key: &Key) -> Option<ShareId> {
         let is_it = |id| {
             let group = self.groups.get(&ShareId(id));
             group.is_some_and(|group| group.node == node && group.reach == reach && *group.name == *name)
         };
-        self.group_names.find(group_hash(node, reach, name, hasher), is_it).map(ShareId)
+        self.group_names.find(group_hash(node, reach, name, key), is_it).map(ShareId)
     }
 
     /// Takes a member out of its group, and ends the group with its last.
-    fn leave(&mut self, id: ShareId, subscriber: S, hasher: &RandomState) -> Change<O> {
+    fn leave(&mut self, id: ShareId, subscriber: S, key: &Key) -> Change<O> {
         let Some(group) = self.groups.get_mut(&id) else { return Change { before: None, share: false } };
         let before = group.members.remove(subscriber);
         if !group.members.targets().is_empty() {
             return Change { before, share: false };
         }
-        let (node, hash) = (group.node, group_hash(group.node, group.reach, &group.name, hasher));
+        let (node, hash) = (group.node, group_hash(group.node, group.reach, &group.name, key));
         self.group_names.remove(hash, |present| present == id.0);
         self.groups.remove(&id);
         self.node_mut(node).ends.remove_share(id);
@@ -349,7 +350,7 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
     }
 
     /// Takes out a node that nothing needs, and what is above it and needed no more.
-    fn prune(&mut self, mut place: u32, hasher: &RandomState) {
+    fn prune(&mut self, mut place: u32, key: &Key) {
         while let Some(node) = self.nodes.get(place as usize) {
             if !node.ends.is_none() || node.plus != NONE || node.children > 0 {
                 break;
@@ -358,7 +359,7 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
             if self.is_plus(place) {
                 self.node_mut(parent).plus = NONE;
             } else {
-                let hash = edge_hash(parent, hasher.hash_one(node.label.as_str()));
+                let hash = edge_hash(parent, key.hash_one(node.label.as_str()));
                 self.edges.remove(hash, |child| child == place);
                 if let Some(parent) = self.nodes.get_mut(parent as usize) {
                     parent.children -= 1;
@@ -377,13 +378,13 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
             place = parent;
         }
         if self.nodes.len() > FEW && self.used < self.nodes.len() / 4 || self.used == 0 {
-            self.pack(hasher);
+            self.pack(key);
         }
     }
 
     /// Moves the nodes together and gives back the memory of those that are not in use. Each removal that led here
     /// has paid for a constant part of it.
-    fn pack(&mut self, hasher: &RandomState) {
+    fn pack(&mut self, key: &Key) {
         let mut moved = vec![NONE; self.nodes.len()];
         let mut nodes = Vec::with_capacity(self.used);
         for (place, node) in std::mem::take(&mut self.nodes).into_iter().enumerate() {
@@ -403,14 +404,14 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
         self.edges.reset(self.used);
         for (child, node) in (0..).zip(&self.nodes) {
             if !self.is_plus(child) {
-                self.edges.insert(edge_hash(node.parent, hasher.hash_one(node.label.as_str())), child);
+                self.edges.insert(edge_hash(node.parent, key.hash_one(node.label.as_str())), child);
             }
         }
         self.groups.shrink_to_fit();
         self.group_names.reset(self.groups.len());
         for (id, group) in &mut self.groups {
             group.node = to(group.node);
-            self.group_names.insert(group_hash(group.node, group.reach, &group.name, hasher), id.0);
+            self.group_names.insert(group_hash(group.node, group.reach, &group.name, key), id.0);
         }
     }
 
@@ -463,6 +464,6 @@ pub(super) fn mix(parent: u32, label: u64) -> u64 {
     mixed ^ mixed >> 32
 }
 
-fn group_hash(node: u32, reach: Reach, name: &str, hasher: &RandomState) -> u32 {
-    edge_hash(node, hasher.hash_one((reach, name)))
+fn group_hash(node: u32, reach: Reach, name: &str, key: &Key) -> u32 {
+    edge_hash(node, key.hash_one((reach, name)))
 }
