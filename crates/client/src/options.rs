@@ -76,7 +76,9 @@ pub struct Options {
     pub session_lost: SessionLost,
     /// Go to the server that a server names when it refuses or ends a connection (5.0 §4.11), as the same user.
     pub follow_redirect: bool,
-    /// Acknowledge only what [`Client::acknowledge`](crate::Client::acknowledge) names.
+    /// Acknowledge only what [`Client::acknowledge`](crate::Client::acknowledge) names. What is named out of turn waits
+    /// for the messages of its QoS that came before, as the specification demands: one that is never named holds up all
+    /// that come after it on the same connection.
     pub manual_acknowledgement: bool,
 }
 

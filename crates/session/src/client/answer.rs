@@ -40,6 +40,8 @@ impl Client {
             Packet::Pubrel(ack) => {
                 let known = self.inbound.pubrel(ack.packet_id);
                 self.unacknowledged.remove(&(QoS::ExactlyOnce, ack.packet_id));
+                self.owed.forget(ack.packet_id);
+                self.settle(now);
                 let reason = if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
                 self.acknowledge_with(now, Packet::Pubcomp, ack.packet_id, reason); // [MQTT-4.3.3-11]
             }
@@ -77,7 +79,8 @@ impl Client {
             return;
         }
         if epoch == self.epoch && self.is_connected() {
-            self.accept(now, token.qos, token.id);
+            self.owed.decide(token.qos, token.id);
+            self.settle(now);
         }
     }
 
@@ -231,6 +234,7 @@ impl Client {
                 }
                 Arrival::New if skipped.is_some() => {}
                 Arrival::New if self.options.manual_acknowledgement => {
+                    self.owed.add(publish.qos, id, None);
                     self.unacknowledged.insert((publish.qos, id), self.epoch);
                     token = Some(AckToken { id, qos: publish.qos, epoch: self.epoch });
                 }
@@ -265,35 +269,48 @@ impl Client {
     /// A message of QoS 2 has come again. If the program still has not acknowledged it, that is waited for.
     fn repeated(&mut self, now: Duration, id: PacketId) {
         match self.unacknowledged.get_mut(&(QoS::ExactlyOnce, id)) {
-            Some(epoch) => *epoch = self.epoch,
+            Some(epoch) => {
+                *epoch = self.epoch;
+                self.owed.add(QoS::ExactlyOnce, id, None);
+            }
             None => self.accept(now, QoS::ExactlyOnce, id),
         }
     }
 
-    /// PUBACK or PUBREC. [MQTT-3.3.4-1], [MQTT-4.3.2-4], [MQTT-4.3.3-8]; 3.1.1: [MQTT-4.3.2-2], [MQTT-4.3.3-2]
     fn accept(&mut self, now: Duration, qos: QoS, id: PacketId) {
-        match qos {
-            QoS::AtMostOnce => {}
-            QoS::AtLeastOnce => {
-                self.inbound.puback();
-                self.acknowledge_with(now, Packet::Puback, id, ReasonCode::Success);
-            }
-            QoS::ExactlyOnce => self.acknowledge_with(now, Packet::Pubrec, id, ReasonCode::Success),
-        }
+        self.owed.add(qos, id, Some(ReasonCode::Success));
+        self.settle(now);
     }
 
     /// PUBACK or PUBREC for a message that was not handed on. [MQTT-4.5.0-2] Before 5.0 there is no way to say so.
     fn refuse(&mut self, now: Duration, qos: QoS, id: PacketId) {
-        let reason = ReasonCode::ImplementationSpecificError;
-        match (self.options.version, qos) {
-            (Version::V3_1 | Version::V3_1_1, _) => self.accept(now, qos, id),
-            (Version::V5, QoS::AtMostOnce) => {}
-            (Version::V5, QoS::AtLeastOnce) => {
+        let answer = match self.options.version {
+            Version::V5 => ReasonCode::ImplementationSpecificError,
+            Version::V3_1 | Version::V3_1_1 => ReasonCode::Success,
+        };
+        self.owed.add(qos, id, Some(answer));
+        self.settle(now);
+    }
+
+    /// Sends the acknowledgements whose turn it is.
+    fn settle(&mut self, now: Duration) {
+        while let Some((qos, id, answer)) = self.owed.next() {
+            self.answer(now, qos, id, answer);
+        }
+    }
+
+    /// PUBACK or PUBREC. [MQTT-3.3.4-1], [MQTT-4.3.2-4], [MQTT-4.3.3-8]; 3.1.1: [MQTT-4.3.2-2], [MQTT-4.3.3-2]
+    fn answer(&mut self, now: Duration, qos: QoS, id: PacketId, reason: ReasonCode) {
+        match qos {
+            QoS::AtMostOnce => {}
+            QoS::AtLeastOnce => {
                 self.inbound.puback();
                 self.acknowledge_with(now, Packet::Puback, id, reason);
             }
-            (Version::V5, QoS::ExactlyOnce) => {
-                self.inbound.refuse(id);
+            QoS::ExactlyOnce => {
+                if reason.is_error() {
+                    self.inbound.refuse(id);
+                }
                 self.acknowledge_with(now, Packet::Pubrec, id, reason);
             }
         }

@@ -10,6 +10,7 @@ mod event;
 mod limits;
 mod message;
 mod output;
+mod owed;
 mod request;
 mod send;
 mod skip;
@@ -36,6 +37,7 @@ use crate::alias::{AliasesIn, AliasesOut};
 use crate::keep_alive::{Beat, Pinger};
 use crate::{Inbound, Outbound};
 use limits::Limits;
+use owed::Owed;
 
 /// Names a publication or a request in its caller's own books.
 pub type Ticket = u64;
@@ -69,7 +71,8 @@ pub struct Options {
     pub topic_alias_maximum: u16,
     /// What becomes of messages when the session is lost.
     pub session_lost: SessionLost,
-    /// Acknowledge only what [`Client::acknowledge`] names, instead of everything as soon as it is handed on.
+    /// Acknowledge only what [`Client::acknowledge`] names, instead of everything as soon as it is handed on. What is
+    /// named out of turn waits for the messages of its QoS that came before. [MQTT-4.6.0-2], [MQTT-4.6.0-3]
     pub manual_acknowledgement: bool,
     /// How long the server may take to answer PINGREQ.
     pub ping_time: Duration,
@@ -121,6 +124,7 @@ pub struct Client {
     unsent: VecDeque<Publication>,
     /// Messages that were handed on and wait for [`Client::acknowledge`].
     unacknowledged: BTreeMap<(QoS, PacketId), u32>,
+    owed: Owed,
     /// What the program wants to receive, to be asked for again where the server has forgotten.
     subscriptions: BTreeMap<Box<str>, Subscription>,
     /// Requests that wait for a connection.
@@ -179,6 +183,7 @@ impl Client {
             inbound: Inbound::new(),
             unsent: VecDeque::new(),
             unacknowledged: BTreeMap::new(),
+            owed: Owed::default(),
             subscriptions: BTreeMap::new(),
             waiting: VecDeque::new(),
             asked: BTreeMap::new(),
@@ -260,6 +265,7 @@ impl Client {
     pub fn lost(&mut self) {
         self.live = None;
         self.outbound.disconnected();
+        self.owed.clear();
         self.output.clear();
         self.forget_requests();
     }
