@@ -164,8 +164,8 @@ impl<S: Copy + Ord + Hash, O: Copy + PartialEq> RouteCache<S, O> {
     }
 
     fn look_up(&mut self, index: &SubscriptionIndex<S, O>, topic: TopicName<'_>) {
-        if self.latest.bytes() > self.most_bytes {
-            self.latest = Route::new();
+        if self.latest.bytes() > self.most_bytes / LARGE {
+            self.latest = Route::new(); // Or one large fan-out would be paid for ever after.
         }
         index.route(topic, &mut self.latest);
     }

@@ -84,6 +84,7 @@ impl<S: Copy, O: Copy> Route<S, O> {
     pub(crate) fn bytes(&self) -> usize {
         (self.direct.capacity() + self.members.capacity()) * size_of::<Target<S, O>>()
             + self.shares.capacity() * size_of::<(ShareId, usize)>()
+            + self.frontier.capacity() * size_of::<u32>()
     }
 
     /// Bytes that a copy of it would take.

@@ -21,7 +21,7 @@ use crate::route::{Route, ShareId, Target};
 use generations::Generations;
 pub use generations::Stamp;
 use path::{Path, Stem};
-use shard::{Change, Shard, mix};
+use shard::{Address, Change, Shard, mix};
 
 /// Shards with a lock each, for filters that have a stem. A power of two.
 const STEM_SHARDS: usize = 64;
@@ -62,7 +62,8 @@ impl<S: Copy + Ord + Hash, O: Copy + PartialEq> SubscriptionIndex<S, O> {
     }
 
     fn of(key: Key) -> Self {
-        let shards = (0..SHARDS as u64).map(|number| Locked(RwLock::new(Shard::new(number)))).collect();
+        let shards =
+            (0..SHARDS as u64).map(|number| Locked(RwLock::new(Shard::new(number, SHARDS as u64)))).collect();
         Self {
             shards,
             generations: Generations::new(),
@@ -78,13 +79,12 @@ impl<S: Copy + Ord + Hash, O: Copy + PartialEq> SubscriptionIndex<S, O> {
     /// Every route that is looked up after this returns has the subscription. A filter takes memory in proportion to
     /// its length and its number of levels, both of which are the caller's to limit.
     pub fn subscribe(&self, filter: TopicFilter<'_>, subscriber: S, options: O) -> Option<O> {
-        let (share, path, stem) = self.place(filter);
-        let share = share.map(|name| (name, SHARDS as u64));
-        let mut shard = self.write(path.stem, stem);
-        let change = shard.insert((path, stem), share, Target { subscriber, options }, &self.key);
+        let address = self.address_of(filter);
+        let mut shard = self.write(&address);
+        let change = shard.insert(&address, Target { subscriber, options }, &self.key);
         // Many clients subscribe to the same again at each connect; that changes nothing.
         if change.before != Some(options) {
-            self.generations.advance(Generations::counter(stem));
+            self.generations.advance(Generations::counter(address.hash));
         }
         if change.before.is_none() {
             self.subscriptions.fetch_add(1, Ordering::Relaxed);
@@ -98,11 +98,11 @@ impl<S: Copy + Ord + Hash, O: Copy + PartialEq> SubscriptionIndex<S, O> {
     /// Ends the subscription of a session to just this filter, compared character by character [MQTT-3.10.4-1]. Its
     /// options are the answer, `None` if there was no such subscription.
     pub fn unsubscribe(&self, filter: TopicFilter<'_>, subscriber: S) -> Option<O> {
-        let (share, path, stem) = self.place(filter);
-        let mut shard = self.write(path.stem, stem);
-        let Change { before, share } = shard.remove((path, stem), share, subscriber, &self.key);
+        let address = self.address_of(filter);
+        let mut shard = self.write(&address);
+        let Change { before, share } = shard.remove(&address, subscriber, &self.key);
         if before.is_some() {
-            self.generations.advance(Generations::counter(stem));
+            self.generations.advance(Generations::counter(address.hash));
             self.subscriptions.fetch_sub(1, Ordering::Relaxed);
         }
         if share {
@@ -123,24 +123,21 @@ impl<S: Copy + Ord + Hash, O: Copy + PartialEq> SubscriptionIndex<S, O> {
 
     /// The options of the subscription of a session to just this filter.
     pub fn options(&self, filter: TopicFilter<'_>, subscriber: S) -> Option<O> {
-        let (share, path, stem) = self.place(filter);
-        self.read(path.stem, stem).options((path, stem), share, subscriber, &self.key)
+        let address = self.address_of(filter);
+        self.read(&address).options(&address, subscriber, &self.key)
     }
 
     /// Looks up who gets the messages of `topic` and puts it into `route`, whose buffers are reused.
     pub fn route(&self, topic: TopicName<'_>, route: &mut Route<S, O>) {
         let mut frontier = std::mem::take(&mut route.frontier);
-        let paths = Path::of_topic(topic.as_str()).map(|path| {
-            let path = path?;
-            Some((path, self.stem_hash(path)))
-        });
-        let mut counters = [0; 4]; // Where there is no such place, the first: it only voids a route too much.
-        for (counter, (_, stem)) in counters.iter_mut().zip(paths.into_iter().flatten()) {
-            *counter = Generations::counter(stem);
+        let addresses = Path::of_topic(topic.as_str()).map(|path| Some(self.address(None, path?)));
+        let mut counters = [0; 4]; // Where there is no such address, the first: it only voids a route too much.
+        for (counter, address) in counters.iter_mut().zip(addresses.iter().flatten()) {
+            *counter = Generations::counter(address.hash);
         }
         route.clear(self.generations.stamp(counters));
-        for (path, stem) in paths.into_iter().flatten() {
-            self.read(path.stem, stem).collect((path, stem), &self.key, &mut frontier, route);
+        for address in addresses.iter().flatten() {
+            self.read(address).collect(address, &self.key, &mut frontier, route);
         }
         route.group_sessions();
         route.frontier = frontier;
@@ -206,30 +203,28 @@ impl<S: Copy + Ord + Hash, O: Copy + PartialEq> SubscriptionIndex<S, O> {
         false
     }
 
-    /// Share name, and the place of the filter.
-    fn place<'a>(&self, filter: TopicFilter<'a>) -> (Option<&'a str>, Path<'a>, u64) {
+    fn address_of<'a>(&self, filter: TopicFilter<'a>) -> Address<'a> {
         let (share, filter) = filter.share().map_or((None, filter), |(name, filter)| (Some(name), filter));
-        let path = Path::of_filter(filter.as_str());
-        (share, path, self.stem_hash(path))
+        self.address(share, Path::of_filter(filter.as_str()))
     }
 
-    fn stem_hash(&self, path: Path<'_>) -> u64 {
-        mix(path.stem as u32, self.key.hash_one(path.text))
+    fn address<'a>(&self, share: Option<&'a str>, path: Path<'a>) -> Address<'a> {
+        Address { share, path, hash: mix(path.stem as u32, self.key.hash_one(path.text)) }
     }
 
-    fn shard(&self, kind: Stem, stem: u64) -> &RwLock<Shard<S, O>> {
-        let number = if kind == Stem::Nothing { STEM_SHARDS } else { (stem >> 32) as usize % STEM_SHARDS };
-        &self.shards[number].0
+    fn shard(&self, address: &Address<'_>) -> &RwLock<Shard<S, O>> {
+        let of_stem = (address.hash >> 32) as usize % STEM_SHARDS;
+        &self.shards[if address.path.stem == Stem::Nothing { STEM_SHARDS } else { of_stem }].0
     }
 
     /// A thread that panicked with the lock held has left the shard as sound as it was: nothing in there panics
     /// halfway through a change.
-    fn read(&self, kind: Stem, stem: u64) -> RwLockReadGuard<'_, Shard<S, O>> {
-        self.shard(kind, stem).read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self, address: &Address<'_>) -> RwLockReadGuard<'_, Shard<S, O>> {
+        self.shard(address).read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, kind: Stem, stem: u64) -> RwLockWriteGuard<'_, Shard<S, O>> {
-        self.shard(kind, stem).write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self, address: &Address<'_>) -> RwLockWriteGuard<'_, Shard<S, O>> {
+        self.shard(address).write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

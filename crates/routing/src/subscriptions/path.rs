@@ -39,6 +39,11 @@ impl<'a> Path<'a> {
         Self { stem, text: &filter[..end], rest: Some(&filter[end + 1..]) }
     }
 
+    /// The levels behind the stem.
+    pub fn levels(self) -> impl Iterator<Item = &'a str> {
+        self.rest.into_iter().flat_map(|rest| rest.split('/'))
+    }
+
     /// All places where filters that match `topic` may be.
     pub fn of_topic(topic: &'a str) -> [Option<Self>; 4] {
         let cut = |stem, end: usize| Self { stem, text: &topic[..end], rest: topic.get(end + 1..) };

@@ -30,7 +30,9 @@ pub(super) struct Shard<S, O> {
     groups: HashMap<ShareId, Group<S, O>>,
     /// Ids of groups by node, reach and share name.
     group_names: Table<u64>,
+    /// The id of the next group. They go up by the number of shards, so that an id tells its shard.
     next_group: u64,
+    shards: u64,
     /// Goes up each time that nodes change their places.
     layout: u32,
 }
@@ -58,6 +60,16 @@ struct Group<S, O> {
     members: Roster<S, O>,
 }
 
+/// Where a filter is kept, or where those are that match a topic.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Address<'a> {
+    /// The share name of a shared subscription.
+    pub share: Option<&'a str>,
+    pub path: Path<'a>,
+    /// The hash of the path's stem, by [`mix`].
+    pub hash: u64,
+}
+
 /// What a change did.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Change<O> {
@@ -68,8 +80,8 @@ pub(super) struct Change<O> {
 }
 
 impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
-    /// Shares get every `number of shards`-th id, so that an id tells its shard.
-    pub fn new(number: u64) -> Self {
+    /// The one with this number of so many.
+    pub fn new(number: u64, shards: u64) -> Self {
         Self {
             nodes: Vec::new(),
             unused: NONE,
@@ -78,20 +90,14 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
             groups: HashMap::new(),
             group_names: Table::new(),
             next_group: number,
+            shards,
             layout: 0,
         }
     }
 
-    /// `stem` is the hash of the path's stem, by [`mix`].
-    pub fn insert(
-        &mut self,
-        (path, stem): (Path<'_>, u64),
-        share: Option<(&str, u64)>,
-        target: Target<S, O>,
-        key: &Key,
-    ) -> Change<O> {
-        let (node, reach) = self.make(path, stem, key);
-        let Some((name, shards)) = share else {
+    pub fn insert(&mut self, address: &Address<'_>, target: Target<S, O>, key: &Key) -> Change<O> {
+        let (node, reach) = self.make(address, key);
+        let Some(name) = address.share else {
             return Change { before: self.node_mut(node).ends.insert(reach, target), share: false };
         };
         if let Some(id) = self.group(node, reach, name, key) {
@@ -99,7 +105,7 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
             return Change { before, share: false };
         }
         let id = ShareId(self.next_group);
-        self.next_group += shards;
+        self.next_group += self.shards;
         let mut members = Roster::new();
         members.insert(target);
         self.groups.insert(id, Group { name: name.into(), node, reach, members });
@@ -109,16 +115,10 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
         Change { before: None, share: true }
     }
 
-    pub fn remove(
-        &mut self,
-        (path, stem): (Path<'_>, u64),
-        share: Option<&str>,
-        subscriber: S,
-        key: &Key,
-    ) -> Change<O> {
+    pub fn remove(&mut self, address: &Address<'_>, subscriber: S, key: &Key) -> Change<O> {
         let nothing = Change { before: None, share: false };
-        let Some((node, reach)) = self.seek(path, stem, key) else { return nothing };
-        let change = match share {
+        let Some((node, reach)) = self.seek(address, key) else { return nothing };
+        let change = match address.share {
             None => Change { before: self.node_mut(node).ends.remove(reach, subscriber), share: false },
             Some(name) => {
                 let Some(id) = self.group(node, reach, name, key) else { return nothing };
@@ -132,15 +132,9 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
     }
 
     /// The options of one subscription.
-    pub fn options(
-        &self,
-        (path, stem): (Path<'_>, u64),
-        share: Option<&str>,
-        subscriber: S,
-        key: &Key,
-    ) -> Option<O> {
-        let (node, reach) = self.seek(path, stem, key)?;
-        match share {
+    pub fn options(&self, address: &Address<'_>, subscriber: S, key: &Key) -> Option<O> {
+        let (node, reach) = self.seek(address, key)?;
+        match address.share {
             None => self.node(node).ends.option_of(reach, subscriber),
             Some(name) => {
                 self.groups.get(&self.group(node, reach, name, key)?)?.members.option_of(subscriber)
@@ -153,19 +147,20 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
         Some(self.groups.get(&id)?.members.targets())
     }
 
-    /// Adds to `route` what matches a topic that has been cut at this stem. `frontier` is scratch.
+    /// Adds to `route` what matches a topic and has its stem here. `frontier` is scratch: the nodes that matched, level
+    /// by level.
     pub fn collect(
         &self,
-        (path, stem): (Path<'_>, u64),
+        address: &Address<'_>,
         key: &Key,
         frontier: &mut Vec<u32>,
         route: &mut Route<S, O>,
     ) {
-        let Some(node) = self.child(path.stem as u32, stem as u32, path.text) else { return };
+        let Some(node) = self.stem(address) else { return };
         frontier.clear();
         frontier.push(node);
         let mut from = 0;
-        for level in path.rest.into_iter().flat_map(|rest| rest.split('/')) {
+        for level in address.path.levels() {
             let to = frontier.len();
             if from == to {
                 return;
@@ -255,9 +250,9 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
     }
 
     /// The node where a filter ends.
-    fn seek(&self, path: Path<'_>, stem: u64, key: &Key) -> Option<(u32, Reach)> {
-        let mut node = self.child(path.stem as u32, stem as u32, path.text)?;
-        for level in path.rest.into_iter().flat_map(|rest| rest.split('/')) {
+    fn seek(&self, address: &Address<'_>, key: &Key) -> Option<(u32, Reach)> {
+        let mut node = self.stem(address)?;
+        for level in address.path.levels() {
             node = match level {
                 "#" => return Some((node, Reach::Below)),
                 "+" => Some(self.node(node).plus).filter(|plus| *plus != NONE)?,
@@ -268,9 +263,10 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
     }
 
     /// The node where a filter ends, made if it is missing.
-    fn make(&mut self, path: Path<'_>, stem: u64, key: &Key) -> (u32, Reach) {
-        let mut node = self.make_child(path.stem as u32, stem as u32, path.text);
-        for level in path.rest.into_iter().flat_map(|rest| rest.split('/')) {
+    fn make(&mut self, address: &Address<'_>, key: &Key) -> (u32, Reach) {
+        let path = address.path;
+        let mut node = self.make_child(path.stem as u32, address.hash as u32, path.text);
+        for level in address.path.levels() {
             node = match level {
                 "#" => return (node, Reach::Below),
                 "+" => self.make_plus(node),
@@ -298,6 +294,10 @@ impl<S: Copy + Eq + Hash, O: Copy> Shard<S, O> {
             parent.children += 1;
         }
         child
+    }
+
+    fn stem(&self, Address { path, hash, .. }: &Address<'_>) -> Option<u32> {
+        self.child(path.stem as u32, *hash as u32, path.text)
     }
 
     fn child(&self, parent: u32, hash: u32, label: &str) -> Option<u32> {
