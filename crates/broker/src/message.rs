@@ -163,11 +163,13 @@ fn own_properties<'a>(
     (kept.as_properties(), interval.map(|seconds| now + Duration::from_secs(u64::from(seconds))))
 }
 
-/// Seconds that are left of a message at `now`, begun ones counted; `Err` if none is. [MQTT-3.3.2-5]
+/// Seconds that are left of a message at `now`, one at least; `Err` if none is. [MQTT-3.3.2-5]
 pub(crate) fn time_left(expires: Option<Duration>, now: Duration) -> Result<Option<u32>, Expired> {
     let Some(expires) = expires else { return Ok(None) };
     let left = expires.checked_sub(now).filter(|left| !left.is_zero()).ok_or(Expired)?;
-    let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+    // To the nearest: a worker's clock stands still during a tick, so that another's may be ahead of it, and what was
+    // just taken must not have more time left than it came with.
+    let seconds = (left + Duration::from_millis(500)).as_secs().max(1);
     Ok(Some(u32::try_from(seconds).unwrap_or(u32::MAX)))
 }
 
@@ -235,7 +237,8 @@ mod tests {
     fn the_time_that_is_left_counts_down_to_an_end() {
         let at = |seconds| time_left(Some(Duration::from_secs(6)), Duration::from_millis(seconds));
         assert_eq!(at(1_000), Ok(Some(5)));
-        assert_eq!(at(5_500), Ok(Some(1)));
+        assert_eq!(at(999), Ok(Some(5)));
+        assert_eq!(at(5_900), Ok(Some(1)));
         assert_eq!(at(6_000), Err(Expired));
         assert_eq!(time_left(None, Duration::MAX), Ok(None));
     }

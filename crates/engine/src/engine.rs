@@ -159,6 +159,7 @@ impl<M: Send + 'static> Engine<M> {
             admission: Admission::new(limits.connections, limits.connections_per_address),
             counters: Arc::new(Counters::default()),
             mailboxes,
+            started: std::time::Instant::now(),
             limits,
         });
         let resolver = Resolver::start(&shared)?;

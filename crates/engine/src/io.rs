@@ -42,6 +42,8 @@ pub(crate) struct Shared<M> {
     pub counters: Arc<Counters>,
     pub admission: Admission,
     pub mailboxes: Vec<Mailbox<M>>,
+    /// When the engine started: all workers count time from there.
+    pub started: std::time::Instant,
 }
 
 /// What a shell has to do for a connection, beyond reading and writing.

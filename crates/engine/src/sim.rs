@@ -68,6 +68,7 @@ impl<C: Core> Sim<C> {
             admission: Admission::new(limits.connections, limits.connections_per_address),
             counters: counters.clone(),
             mailboxes: (0..workers).map(|_| Mailbox::new(None)).collect(),
+            started: std::time::Instant::now(),
             limits,
         });
         let cores = (0..workers).map(core).enumerate();

@@ -117,12 +117,12 @@ impl<C: Core> Worker<C> {
             shared: shared.clone(),
         };
         Worker {
+            started: shared.started,
             driver: Driver::new(core, worker, shared),
             sockets,
             buffer: ReadBuffer::new(),
             letters: Vec::new(),
             alarm,
-            started: Instant::now(),
             stop_at: None,
         }
     }

@@ -8,6 +8,7 @@
 mod support;
 
 mod bench;
+mod broker;
 mod defects;
 mod limits;
 mod load;

@@ -37,6 +37,11 @@ impl Proxy {
         Proxy::of("tap")
     }
 
+    /// `mqway broker`, which is started, watched and stopped like one.
+    pub fn broker() -> Proxy {
+        Proxy::of("broker")
+    }
+
     fn of(subcommand: &'static str) -> Proxy {
         Proxy {
             subcommand,
