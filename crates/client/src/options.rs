@@ -65,7 +65,7 @@ pub struct Options {
     pub queue: usize,
     /// Bytes of the largest packet to accept.
     pub maximum_packet: usize,
-    /// Messages of QoS 1 and 2 to have under way at once from the server.
+    /// Messages of QoS 1 and 2 to have under way at once from the server (5.0; before, it cannot be told).
     pub receive_maximum: u16,
     /// The highest topic alias to accept (5.0).
     pub topic_alias_maximum: u16,

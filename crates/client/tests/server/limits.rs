@@ -10,7 +10,7 @@ use mqway_client::{
 use mqway_codec::{Packet, SubscriptionId};
 use tokio::time::timeout;
 
-use crate::peer::{SOON, Server, ack, is_well, message, properties, publish, publishing};
+use crate::peer::{SOON, Server, ack, is_well, message, properties, publish, publishing, subscribed};
 
 #[tokio::test]
 async fn a_receive_maximum_of_one_has_one_message_under_way_at_a_time() {
@@ -177,4 +177,19 @@ async fn a_message_that_is_not_a_clients_to_send_is_told_and_not_sent() {
     }
     is_well(&mut peer, &client).await;
     assert!(timeout(Duration::from_millis(50), peer.read()).await.is_err());
+}
+
+#[tokio::test]
+async fn before_5_0_our_receive_maximum_is_no_rule_for_the_server() {
+    let server = Server::new(Version::V3_1_1).await;
+    let options = Options { receive_maximum: 1, manual_acknowledgement: true, ..server.persistent() };
+    let client = Client::start(server.endpoint(), options);
+    let mut peer = server.welcome(false).await;
+    let mut subscription = subscribed(&mut peer, &client).await;
+    for number in 1..=3 {
+        peer.write(publish(number, QoS::AtLeastOnce, false, "x")).await;
+        let token = subscription.next().await.unwrap().token;
+        assert!(token.is_some());
+    }
+    is_well(&mut peer, &client).await;
 }

@@ -129,7 +129,9 @@ impl Client {
         }
         let receive_maximum = said.receive_maximum().unwrap_or(NonZeroU16::MAX).min(self.options.in_flight);
         self.outbound.connected(receive_maximum.get());
-        self.inbound.connected(self.options.receive_maximum);
+        // Before 5.0 the server cannot know of our maximum.
+        let ours = if self.options.version == Version::V5 { self.options.receive_maximum } else { u16::MAX };
+        self.inbound.connected(ours);
         if !connack.session_present {
             self.subscribe_again(now);
         }

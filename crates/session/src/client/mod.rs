@@ -63,7 +63,7 @@ pub struct Options {
     pub queue_limit: usize,
     /// Bytes of the largest packet to accept; announced in 5.0.
     pub maximum_packet: usize,
-    /// Messages of QoS 1 and 2 to have under way at once from the server; announced in 5.0.
+    /// Messages of QoS 1 and 2 to have under way at once from the server (5.0).
     pub receive_maximum: u16,
     /// Messages of QoS 1 and 2 to have under way at once to the server. In 5.0 the server may want fewer.
     pub in_flight: NonZeroU16,
