@@ -126,7 +126,7 @@ impl BrokerCore {
         };
         let mut out = Vec::new();
         hello.connack(terms, present, assigned, &PropertiesBuf::new(), &mut out);
-        io.send(conn, &out); // [MQTT-3.2.0-1]
+        io.send(conn, &out); // [MQTT-3.1.4-5], [MQTT-3.2.0-1], [MQTT-3.2.0-2]; 3.1.1: [MQTT-3.1.4-4]
         let due = open.receiver.silent_until();
         if let Some(client) = self.clients.find(conn) {
             client.state = State::Open(Box::new(open));
@@ -139,11 +139,13 @@ impl BrokerCore {
         tally.packets_sent += 1;
         tally.connects += 1;
         Tally::more(&mut tally.connected, 1);
-        // What waited, and what was not acknowledged. [MQTT-4.4.0-1]
+        // What waited, and what was not acknowledged. [MQTT-4.4.0-1], [MQTT-4.8.2-4]
         self.house.desk.pump(io, session, None);
     }
 
-    /// The session that a client goes on with, or a new one; and whether it was there. [MQTT-3.1.2-4]
+    /// The session that a client goes on with, or a new one; and whether it was there.
+    /// [MQTT-3.1.2-4], [MQTT-3.1.3-2], [MQTT-3.1.4-4], [MQTT-3.2.2-3]
+    /// 3.1.1: [MQTT-3.1.2-4], [MQTT-3.1.2-6], [MQTT-3.1.4-3], [MQTT-3.2.2-1], [MQTT-3.2.2-2], [MQTT-3.2.2-3]
     fn session_for(&mut self, io: &mut Io<Mail>, client_id: &str, clean_start: bool) -> (SessionRef, bool) {
         let worker = io.worker();
         let known = self.house.desk.sessions.of_client(worker, client_id);
@@ -151,7 +153,7 @@ impl BrokerCore {
             && let Some(conn) = self.house.desk.sessions.find(session).and_then(|home| home.conn)
         {
             self.house.desk.tally.takeovers += 1;
-            self.end(io, conn, &Fault::TakenOver); // [MQTT-3.1.4-3]
+            self.end(io, conn, &Fault::TakenOver); // [MQTT-3.1.4-3]; 3.1.1: [MQTT-3.1.4-2]
         }
         // With its connection the session may have ended.
         if let Some(session) = self.house.desk.sessions.of_client(worker, client_id) {
@@ -165,7 +167,7 @@ impl BrokerCore {
         (self.house.desk.sessions.insert(worker, client_id, queue), false) // [MQTT-3.1.2-6], [MQTT-3.2.2-2]
     }
 
-    /// A client identifier that nobody has, of a client that is at home here. [MQTT-3.1.3-6]
+    /// A client identifier that nobody has, of a client that is at home here. [MQTT-3.1.3-6], [MQTT-3.2.2-16]
     fn assign(&mut self, worker: usize) -> String {
         loop {
             self.assigned += 1;

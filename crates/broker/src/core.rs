@@ -70,6 +70,7 @@ impl BrokerCore {
     /// Ends a connection because of a fault, and says so where the version has a word for it.
     pub(crate) fn end(&mut self, io: &mut Io<Mail>, conn: ConnId, fault: &Fault) {
         let Some(client) = self.clients.find(conn) else { return };
+        // Before CONNACK there is no word for it. [MQTT-3.14.0-1]
         if let Some(open) = client.open() {
             let session = open.session;
             let version = open.receiver.version();
@@ -91,7 +92,7 @@ impl BrokerCore {
         };
         log::debug!("{}: ended: {fault}", Peer(io.peer(conn)));
         self.forget(io, conn);
-        io.close(conn, code);
+        io.close(conn, code); // [MQTT-4.13.2-1]
     }
 
     /// The connection is no more: its session goes on without, or ends.

@@ -94,7 +94,7 @@ impl Desk {
         self.serial
     }
 
-    /// Takes a message to all of its targets.
+    /// Takes a message to all of its targets. [MQTT-3.3.2-3]
     #[inline]
     pub fn distribute(
         &mut self,
@@ -144,7 +144,7 @@ impl Desk {
         member: Target<SessionRef, Agreed>,
         draft: &mut Draft<'_>,
     ) {
-        let mut grant = Grant::of(&member.options);
+        let mut grant = Grant::of(&member.options); // [MQTT-3.3.4-3], [MQTT-3.3.4-5]
         grant.share = Some(share);
         if let Some(load) = member.options.load
             && draft.qos.min(grant.qos) > QoS::AtMostOnce
@@ -194,7 +194,8 @@ impl Desk {
     pub fn deliver(&mut self, io: &mut Io<Mail>, to: SessionRef, draft: &mut Draft<'_>, grant: Grant) {
         let Some(home) = self.sessions.find(to) else { return };
         let qos = draft.qos.min(grant.qos); // [MQTT-3.8.4-8]
-        let retain = grant.retain_as_published && draft.retain; // [MQTT-3.3.1-12], [MQTT-3.3.1-13]
+        // [MQTT-3.3.1-12], [MQTT-3.3.1-13]; 3.1.1: [MQTT-3.3.1-9]
+        let retain = grant.retain_as_published && draft.retain;
         if let Some(local) = &home.local {
             if local.try_send(draft.shared()).is_err() {
                 self.tally.dropped_local += 1;
@@ -224,7 +225,7 @@ impl Desk {
             expires: draft.expires,
             qos,
             id: None,
-            dup: false,
+            dup: false, // [MQTT-3.3.1-3]
             retain,
             identifiers: grant.identifiers.as_slice(),
         };
@@ -241,7 +242,7 @@ impl Desk {
     }
 
     /// Adds a delivery of QoS 1 or 2 to a session, within its limits and behind those before it, and sends what may be
-    /// sent. [MQTT-4.5.0-1], [MQTT-4.6.0-5]
+    /// sent. [MQTT-4.5.0-1], [MQTT-4.6.0-5], [MQTT-4.6.0-6]; 3.1.1: [MQTT-3.1.2-5]
     /// `draft` is the
     /// message if it is just being routed.
     pub fn enqueue(

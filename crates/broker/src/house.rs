@@ -88,7 +88,7 @@ impl House {
                 }
                 Event::Done(delivery, reason) => {
                     if reason.is_error() {
-                        self.desk.tally.dropped_refused += 1;
+                        self.desk.tally.dropped_refused += 1; // It goes to nobody else. [MQTT-4.8.2-6]
                     }
                     if let Some(delivery) = delivery {
                         self.desk.done(session, &delivery);
@@ -118,6 +118,7 @@ impl House {
         }
     }
 
+    /// However much else waits for the client. [MQTT-3.3.4-10]
     #[inline]
     fn send_answer(&mut self, io: &mut Io<Mail>, conn: ConnId) {
         if !self.answer.is_empty() {
@@ -142,12 +143,13 @@ impl House {
         tally.publish_bytes_received += incoming.publish.payload.len() as u64;
         let Some(topic) = self.own_topic(incoming.topic) else {
             self.desk.tally.refused_topics += 1;
-            return ReasonCode::NotAuthorized;
+            return ReasonCode::NotAuthorized; // Which only 5.0 says. 3.1.1: [MQTT-3.3.5-2]
         };
         let serial = self.desk.next_serial();
         let House { shared, desk, cache, kept, .. } = self;
         let mut draft = Draft::received(serial, incoming, session, io.now(), last_topic, kept);
         if draft.retain {
+            // [MQTT-3.3.1-8]
             retain(shared, &mut desk.tally, topic, &mut draft);
         }
         let route = cache.targets(&shared.index, topic, hint);
@@ -187,12 +189,13 @@ impl House {
     pub fn look_after(&mut self, io: &mut Io<Mail>, session: SessionRef) {
         let Some(home) = self.desk.sessions.find(session) else { return };
         if home.conn.is_some() {
-            return;
+            return; // [MQTT-4.1.0-1]; 3.1.1: [MQTT-4.1.0-1]
         }
         let due = home.state.poll(io.now());
         if !due.ended {
             arm(io, session, home);
         }
+        // [MQTT-3.1.2-8]; 3.1.1: [MQTT-3.1.2-8], [MQTT-3.1.2-12]
         if let Some(will) = due.will {
             self.publish_will(io, session, *will);
         }
@@ -266,7 +269,7 @@ impl House {
             properties: own,
             expires: expiry.map(|seconds| now + std::time::Duration::from_secs(seconds.into())),
             qos: will.qos,
-            retain: will.retain,
+            retain: will.retain, // [MQTT-3.1.2-14], [MQTT-3.1.2-15]
         };
         self.desk.tally.wills += 1;
         self.publish_own(io, &Arc::new(message), Some(session));
@@ -282,7 +285,8 @@ pub(crate) fn arm(io: &mut Io<Mail>, session: SessionRef, home: &mut Home) {
     }
 }
 
-/// Retains a message, or nothing any more. [MQTT-3.3.1-5], [MQTT-3.3.1-6]
+/// Retains a message, or nothing any more; of no session. [MQTT-3.3.1-5], [MQTT-3.3.1-6]; 3.1.1: [MQTT-3.1.2-7],
+/// 3.1.1: [MQTT-3.3.1-7]
 fn retain(shared: &Shared, tally: &mut Tally, topic: TopicName<'_>, draft: &mut Draft<'_>) {
     let (limits, counters) = (&shared.limits, &shared.counters);
     let before = if draft.payload.is_empty() {

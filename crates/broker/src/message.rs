@@ -159,6 +159,7 @@ fn own_properties<'a>(
     let interval = properties.message_expiry_interval();
     kept.clear();
     // They stood together in one packet, so that none is there twice.
+    // [MQTT-3.3.2-4], [MQTT-3.3.2-15], [MQTT-3.3.2-16], [MQTT-3.3.2-17], [MQTT-3.3.2-18], [MQTT-3.3.2-20]
     let _ = kept.extend(properties.iter().filter(|property: &Property<'_>| !ends_here(property.id())));
     (kept.as_properties(), interval.map(|seconds| now + Duration::from_secs(u64::from(seconds))))
 }

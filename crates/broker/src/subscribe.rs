@@ -33,7 +33,7 @@ impl House {
         for subscription in subscribe.subscriptions.iter() {
             match self.subscribe_one(session, &subscription, identifier) {
                 Ok((granted, replay)) => {
-                    codes.push(ReasonCode::granted(granted));
+                    codes.push(ReasonCode::granted(granted)); // [MQTT-3.8.4-7]
                     replays.extend(replay);
                 }
                 Err(reason) => {
@@ -72,12 +72,12 @@ impl House {
         let load = home.load.filter(|_| share.is_some());
         let agreed = Agreed::new(options, options.qos, identifier, load);
         home.add_filter(filter.as_str());
-        // [MQTT-3.8.4-3]: the same filter again replaces.
+        // The same filter again replaces: [MQTT-3.8.4-3]; 3.1.1: [MQTT-3.8.4-3]
         let existed = shared.index.subscribe(filter, session, agreed).is_some();
         let wanted = match options.retain_handling {
-            RetainHandling::Send => true,          // [MQTT-3.3.1-9]
+            RetainHandling::Send => true, // [MQTT-3.3.1-9], [MQTT-3.8.4-4]; 3.1.1: [MQTT-3.3.1-6]
             RetainHandling::SendIfNew => !existed, // [MQTT-3.3.1-10]
-            RetainHandling::DoNotSend => false,    // [MQTT-3.3.1-11]
+            RetainHandling::DoNotSend => false, // [MQTT-3.3.1-11]
         };
         // 5.0 §4.8.2: none for shared subscriptions.
         let replay = (wanted && share.is_none() && !shared.retained.is_empty()).then(|| Replay {
@@ -90,7 +90,7 @@ impl House {
                 share: None,
             },
         });
-        Ok((options.qos, replay))
+        Ok((options.qos, replay)) // Whatever QoS we publish with at the most. [MQTT-3.2.2-10]
     }
 
     /// Whether a filter is served at all.
@@ -100,7 +100,7 @@ impl House {
             return Err(ReasonCode::SharedSubscriptionsNotSupported);
         }
         if filter.has_wildcard() && !terms.wildcards {
-            return Err(ReasonCode::WildcardSubscriptionsNotSupported);
+            return Err(ReasonCode::WildcardSubscriptionsNotSupported); // 3.1.1: [MQTT-3.8.3-2]
         }
         if identifier.is_some() && !terms.identifiers {
             return Err(ReasonCode::SubscriptionIdentifiersNotSupported);
@@ -112,7 +112,7 @@ impl House {
         Ok(())
     }
 
-    /// Removes subscriptions and answers. What waits in the session still goes out.
+    /// Removes subscriptions and answers. What waits in the session still goes out. [MQTT-3.10.4-2], [MQTT-3.10.4-3]
     pub(crate) fn unsubscribe(
         &mut self,
         version: Version,
@@ -121,6 +121,7 @@ impl House {
     ) {
         let shared = self.shared.clone();
         let mut codes = ReasonCodesBuf::new();
+        // [MQTT-3.10.4-6]
         for filter in unsubscribe.filters.iter() {
             // [MQTT-3.10.4-1]: only the very same filter.
             let removed = shared.index.unsubscribe(filter, session).is_some();

@@ -7,7 +7,8 @@ use mqway_codec::{PacketId, QoS};
 /// What one side of a session has received and not yet finished.
 ///
 /// A message of QoS 2 counts as received from its PUBLISH to its PUBREL, across connections: a PUBLISH with the same
-/// identifier in between is the same message again. [MQTT-4.3.3-10]
+/// identifier in between is the same message again. [MQTT-4.3.3-10] Whether it has expired meanwhile changes nothing.
+/// [MQTT-4.3.3-13]
 #[derive(Clone, Debug)]
 pub struct Inbound {
     /// By identifier of QoS 2.

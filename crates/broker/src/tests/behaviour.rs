@@ -122,7 +122,7 @@ fn a_session_waits_for_its_client_with_what_came_meanwhile() {
             .iter()
             .any(|event| matches!(event, Event::Connected { session_present: true, .. }));
         assert!(present); // [MQTT-3.2.2-3]
-        assert_eq!(world.got(subscriber), ["a/b 1", "a/b 2"]); // [MQTT-3.1.2-5]
+        assert_eq!(world.got(subscriber), ["a/b 1", "a/b 2"]); // [MQTT-3.1.2-5]; 3.1.1: [MQTT-3.1.2-5]
         connect.clean_start = true;
         world.clients[subscriber].events.clear();
         world.connect(subscriber, &connect);
@@ -175,7 +175,7 @@ fn a_will_is_published_unless_it_is_taken_back() {
         world.settle();
         world.cut(client);
         world.settle();
-        assert_eq!(world.got(witness), ["gone/now x"]); // [MQTT-3.1.2-8]
+        assert_eq!(world.got(witness), ["gone/now x"]); // [MQTT-3.1.2-8]; 3.1.1: [MQTT-3.1.2-8]
         world.connect(client, &connect);
         world.settle();
         world.clients[client].client.disconnect(ReasonCode::Success, mqway_codec::Properties::EMPTY);

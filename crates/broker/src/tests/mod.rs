@@ -2,5 +2,6 @@
 
 mod behaviour;
 mod limits;
+mod statements;
 mod storm;
 mod world;

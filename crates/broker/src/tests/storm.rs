@@ -109,7 +109,7 @@ fn check(seed: u64, world: &mut World, clients: &[usize], sent: &HashMap<(usize,
             }
             let all: Vec<_> = (1..=count).collect();
             if qos.min(granted) == 2 {
-                assert_eq!(numbers, all, "seed {seed}: {client} from {from} on {topic}"); // 5.0 §4.3.3, [MQTT-4.6.0-5]
+                assert_eq!(numbers, all, "seed {seed}: {client} from {from} on {topic}"); // 5.0 §4.3.3, [MQTT-4.6.0-5], [MQTT-4.6.0-6]
             } else {
                 let mut first_times = Vec::new();
                 for number in numbers {
@@ -117,7 +117,7 @@ fn check(seed: u64, world: &mut World, clients: &[usize], sent: &HashMap<(usize,
                         first_times.push(number);
                     }
                 }
-                // 5.0 §4.3.2, [MQTT-4.6.0-5]
+                // 5.0 §4.3.2, [MQTT-4.6.0-5], [MQTT-4.6.0-6]
                 assert_eq!(first_times, all, "seed {seed}: {client} from {from} on {topic}");
             }
         }

@@ -139,7 +139,7 @@ impl<'a> Hello<'a> {
     }
 }
 
-/// An empty identifier is one to be assigned, where that is allowed.
+/// An empty identifier is one to be assigned, where that is allowed; any other will do. [MQTT-3.1.3-5]
 fn check_client_id(connect: &Connect<'_>) -> Result<(), ReasonCode> {
     let may_be_empty = match connect.version {
         // 3.1 §3.1: between 1 and 23 characters. Servers commonly take longer ones, and clients count on it.

@@ -67,6 +67,7 @@ impl<M> Session<M> {
     pub fn disconnected(&mut self, now: Duration) {
         self.sender = None;
         self.outbound.disconnected();
+        // [MQTT-3.1.2-23]
         self.ends = (self.expiry != NEVER).then(|| now + seconds(self.expiry));
         self.will_due = self.will.as_ref().map(|will| now + seconds(will.delay));
     }

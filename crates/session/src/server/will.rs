@@ -23,6 +23,7 @@ impl Will {
     /// A copy of what CONNECT says.
     pub fn of(will: &codec::Will<'_>) -> Will {
         let mut properties = PropertiesBuf::new();
+        // In their order. [MQTT-3.1.3-10]
         for property in will.properties.iter().filter(|one| one.id() != PropertyId::WillDelayInterval) {
             // They stood together in one packet, so that none is there twice.
             let pushed = properties.push(property);
