@@ -611,3 +611,8 @@ pub(crate) fn random_name() -> String {
     }
     format!("{:016x}", u64::from_ne_bytes(bytes))
 }
+
+/// Compiles what the README shows.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
