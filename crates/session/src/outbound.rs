@@ -4,6 +4,9 @@ use alloc::collections::VecDeque;
 
 use mqway_codec::{PacketId, QoS};
 
+/// Identifiers in a row that may be missing in what is put back, before it counts as scattered.
+const MOST_FILLED: usize = 256;
+
 /// What one side of a session has to deliver to the other, in order, across connections.
 ///
 /// A message is pushed, waits until the receiver has room (its Receive Maximum), is sent with a packet identifier of
@@ -324,10 +327,30 @@ impl<M, K> Outbound<M, K> {
     }
 
     fn restore_state(&mut self, id: PacketId, state: State<M, K>) {
+        let follows = self.close_up(id);
         self.window.push_back(Entry { id, state });
         self.in_flight += 1;
         self.last_id = id.value();
-        self.scattered = self.window.len();
+        if !follows {
+            self.scattered = self.window.len();
+        }
+    }
+
+    /// Fills a small gap before an identifier that is put back, so that its place in the window tells where it is.
+    /// False: it is too far from the last one, or nothing is there yet that it could follow.
+    fn close_up(&mut self, id: PacketId) -> bool {
+        let before = self.window.len();
+        let mut value = self.last_id;
+        for _ in 0..=MOST_FILLED {
+            value = value.wrapping_add(1);
+            match PacketId::new(value) {
+                None => {}
+                Some(next) if next == id => return before > 0,
+                Some(next) => self.window.push_back(Entry { id: next, state: State::Free }),
+            }
+        }
+        self.window.truncate(before);
+        false
     }
 
     /// Takes the message out of a PUBLISH that was sent on this connection, and frees its identifier.

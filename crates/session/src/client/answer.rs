@@ -10,8 +10,8 @@ use mqway_codec::{
 
 use super::limits::Limits;
 use super::{
-    AckToken, Client, Event, Fault, Incoming, Notice, Outcome, Publication, Receipt, Released, SessionLost,
-    Ticket,
+    AckToken, Change, Client, Event, Fault, Incoming, Notice, Outcome, Publication, Receipt, Released,
+    SessionLost, Ticket,
 };
 use crate::alias::{AliasError, AliasesOut};
 use crate::{Arrival, Drained};
@@ -28,17 +28,20 @@ impl Client {
             Packet::Publish(publish) => return self.incoming(now, &publish, None),
             Packet::Puback(ack) => {
                 let done = self.outbound.puback(ack.packet_id).map_err(unknown)?;
-                self.published(done.ticket, Outcome::Answered(receipt(&ack, done.resent)));
+                self.done(done.ticket, Outcome::Answered(receipt(&ack, done.resent)));
             }
             Packet::Pubrec(ack) => self.pubrec(now, &ack),
             Packet::Pubcomp(ack) => {
                 // One for a PUBREL that we sent for an identifier we do not know completes nothing here.
                 if let Ok(done) = self.outbound.pubcomp(ack.packet_id) {
-                    self.published(done.ticket, Outcome::Answered(done.receipt));
+                    self.done(done.ticket, Outcome::Answered(done.receipt));
                 }
             }
             Packet::Pubrel(ack) => {
                 let known = self.inbound.pubrel(ack.packet_id);
+                if known {
+                    self.note(|| Change::Forgotten { id: ack.packet_id });
+                }
                 self.unacknowledged.remove(&(QoS::ExactlyOnce, ack.packet_id));
                 self.owed.forget(ack.packet_id);
                 self.settle(now);
@@ -77,6 +80,10 @@ impl Client {
         if !same_message {
             self.unacknowledged.insert((token.qos, token.id), epoch);
             return;
+        }
+        if token.qos == QoS::ExactlyOnce {
+            // That it is the program's holds from now on, whenever PUBREC can be sent.
+            self.note(|| Change::Received { id: token.id });
         }
         if epoch == self.epoch && self.is_connected() {
             self.owed.decide(token.qos, token.id);
@@ -147,6 +154,9 @@ impl Client {
 
     /// The server knows nothing of what was under way. [MQTT-3.2.2-5]
     fn session_lost(&mut self) {
+        for id in self.inbound.received().collect::<Vec<_>>() {
+            self.note(|| Change::Forgotten { id });
+        }
         self.inbound.clear();
         self.unacknowledged.clear();
         let (mut resent, mut failed, mut dropped) = (0, 0, 0);
@@ -156,7 +166,7 @@ impl Client {
                 Drained::Message { qos, sent, message } => (qos, sent, message),
                 Drained::Released(Released { ticket, receipt }) => {
                     // With PUBREC the server took it over (5.0 §4.3.3); nothing is left to do for it here.
-                    self.published(ticket, Outcome::Answered(receipt));
+                    self.done(ticket, Outcome::Answered(receipt));
                     continue;
                 }
             };
@@ -164,14 +174,17 @@ impl Client {
             match self.options.session_lost {
                 SessionLost::Drop => {
                     dropped += 1;
-                    self.published(ticket, Outcome::Dropped(message));
+                    self.done(ticket, Outcome::Dropped(message));
                 }
                 SessionLost::Fail if sent => {
                     failed += 1;
-                    self.published(ticket, Outcome::SessionLost(message));
+                    self.done(ticket, Outcome::SessionLost(message));
                 }
                 SessionLost::Fail | SessionLost::Resend => {
-                    resent += usize::from(sent);
+                    if sent {
+                        resent += 1;
+                        self.note(|| Change::Queued { ticket });
+                    }
                     let resent = publication.resent || sent;
                     self.outbound.push_again(qos, Publication { ticket, message, resent });
                 }
@@ -182,7 +195,9 @@ impl Client {
         }
     }
 
-    fn published(&mut self, ticket: Ticket, outcome: Outcome) {
+    /// A message of QoS 1 or 2 is done with.
+    fn done(&mut self, ticket: Ticket, outcome: Outcome) {
+        self.note(|| Change::Done { ticket });
         self.events.push_back(Event::Published { ticket, outcome });
     }
 
@@ -190,19 +205,23 @@ impl Client {
         let id = ack.packet_id;
         if ack.reason.is_error() {
             if let Ok(refused) = self.outbound.pubrec_refused(id) {
-                self.published(refused.ticket, Outcome::Answered(receipt(ack, refused.resent)));
+                self.done(refused.ticket, Outcome::Answered(receipt(ack, refused.resent)));
             }
             return;
         }
         // [MQTT-4.3.3-4]; an identifier that is not in use is answered in kind, and ends nothing.
-        let keep = |publication: Publication| Released {
-            ticket: publication.ticket,
-            receipt: receipt(ack, publication.resent),
+        let mut released = None;
+        let keep = |publication: Publication| {
+            released = Some(publication.ticket);
+            Released { ticket: publication.ticket, receipt: receipt(ack, publication.resent) }
         };
         let reason = match self.outbound.pubrec(id, keep) {
             Ok(()) => ReasonCode::Success,
             Err(_) => ReasonCode::PacketIdentifierNotFound,
         };
+        if let Some(ticket) = released {
+            self.note(|| Change::Released { ticket, id });
+        }
         // At once, and so in the order of the PUBRECs. [MQTT-4.6.0-4]
         self.acknowledge_with(now, Packet::Pubrel, id, reason);
     }
@@ -280,6 +299,9 @@ impl Client {
     }
 
     fn accept(&mut self, now: Duration, qos: QoS, id: PacketId) {
+        if qos == QoS::ExactlyOnce {
+            self.note(|| Change::Received { id });
+        }
         self.owed.add(qos, id, Some(ReasonCode::Success));
         self.settle(now);
     }

@@ -7,6 +7,7 @@
 mod answer;
 mod authentication;
 mod event;
+mod journal;
 mod limits;
 mod message;
 mod output;
@@ -29,6 +30,7 @@ use mqway_codec::{
 use authentication::Authentication;
 pub use authentication::NoAuthentication;
 pub use event::{Event, Fault, Notice, Outcome, Receipt};
+pub use journal::{Change, Progress, Saved};
 pub use message::{AckToken, Incoming, Message};
 pub use output::Output;
 pub use request::{Request, Subscription};
@@ -138,6 +140,8 @@ pub struct Client {
     epoch: u32,
     events: VecDeque<Event>,
     output: Output,
+    /// Changes of what must survive the process; `None`: nobody wants to know.
+    journal: Option<Vec<Change>>,
 }
 
 /// A message with its ticket.
@@ -192,6 +196,7 @@ impl Client {
             epoch: 0,
             events: VecDeque::new(),
             output: Output::default(),
+            journal: None,
         }
     }
 
@@ -295,9 +300,12 @@ impl Client {
                 return Err(NotAccepted::QueueFull(publication.message));
             }
             self.unsent.push_back(publication);
-        } else if let Err(crate::Full(publication)) = self.outbound.push(publication.message.qos, publication)
-        {
-            return Err(NotAccepted::QueueFull(publication.message));
+        } else {
+            let message = publication.message.clone();
+            if let Err(crate::Full(publication)) = self.outbound.push(message.qos, publication) {
+                return Err(NotAccepted::QueueFull(publication.message));
+            }
+            self.note(|| Change::Accepted { ticket, message });
         }
         self.pump(now);
         Ok(())
@@ -379,6 +387,11 @@ impl Client {
     /// The next thing that the program should know.
     pub fn next_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// Whether there is a network connection, from [`Client::begin`] until it is over.
+    pub fn has_connection(&self) -> bool {
+        self.live.is_some()
     }
 
     /// Whether the server has accepted the present connection.

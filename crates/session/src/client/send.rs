@@ -9,7 +9,7 @@ use mqway_codec::{
     Connect, EncodeError, Packet, PacketId, PropertiesBuf, Property, PropertyId, Publish, QoS, Version,
 };
 
-use super::{Client, Event, Message, Options, Outcome, Publication};
+use super::{Change, Client, Event, Message, Options, Outcome, Publication};
 use crate::Outgoing;
 use crate::alias::Sent;
 
@@ -54,14 +54,17 @@ impl Client {
 
     /// Sends the next message of QoS 1 or 2, or PUBREL.
     fn send_next(&mut self, now: Duration) -> bool {
-        let (id, qos, dup, message) = match self.outbound.next_outgoing() {
+        let (id, qos, dup, Publication { ticket, message, .. }) = match self.outbound.next_outgoing() {
             None => return false,
             Some(Outgoing::Pubrel { id }) => {
                 self.write(now, &Packet::Pubrel(mqway_codec::Ack::new(id)));
                 return true;
             }
-            Some(Outgoing::Publish { id, qos, dup, message }) => (id, qos, dup, message.message.clone()),
+            Some(Outgoing::Publish { id, qos, dup, message }) => (id, qos, dup, message.clone()),
         };
+        if !dup {
+            self.note(|| Change::Sent { ticket, id });
+        }
         if let Err(outcome) = self.send(now, Some(id), dup, message) {
             // It can never be sent: done with, so that those behind it are not held up for ever.
             let removed = match qos {
@@ -69,6 +72,7 @@ impl Client {
                 QoS::AtMostOnce | QoS::AtLeastOnce => self.outbound.puback(id),
             };
             if let Ok(Publication { ticket, .. }) = removed {
+                self.note(|| Change::Done { ticket });
                 self.events.push_back(Event::Published { ticket, outcome });
             }
         }
