@@ -38,8 +38,8 @@ lint:
 unit: # Unit, integration and documentation tests; builds the examples too.
 	$(CARGO) test --workspace --locked --no-fail-fast
 
-long: setup ## Whole long tests: ten thousand connections, slow readers, large payloads
-	$(CARGO) test --package mqway --locked -- --ignored
+long: setup ## Whole long tests: ten thousand connections, slow readers, large payloads, hundreds of kills
+	$(CARGO) test --package mqway --package mqway-client --locked -- --ignored
 
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet

@@ -1,16 +1,19 @@
 //! Who waits for what: tickets, streams, and messages on their way to them.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
-use mqway_codec::{PropertiesBuf, QoS, ReasonCode, TopicFilter, TopicName, Version};
+use mqway_codec::{PacketId, PropertiesBuf, Publish, QoS, ReasonCode, TopicFilter, TopicName, Version};
 use mqway_session::client::{
-    Client as Session, Incoming, NotAccepted, Outcome, Receipt, Subscription as Wanted, Ticket,
+    Client as Session, Incoming, Message, NotAccepted, Outcome, Receipt, Subscription as Wanted, Ticket,
 };
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{PublishError, SubscribeError};
+use crate::hold::{Arrived, Hold, Sink};
+use crate::outbox::{Journal, OutboxError};
 use crate::task::{Answered, Command, Control};
 
 pub(crate) enum Waiter {
@@ -22,7 +25,12 @@ pub(crate) enum Waiter {
 pub(crate) struct Stream {
     /// `None`: of all.
     filters: Option<Vec<Box<str>>>,
-    sink: mpsc::Sender<Incoming>,
+    sink: Sink,
+    /// The request that made it, until the server has answered. Nobody reads the stream before that, so that it must
+    /// not be waited for.
+    asked: Option<Ticket>,
+    /// What has come meanwhile.
+    early: VecDeque<Arrived>,
 }
 
 /// Who waits for what.
@@ -31,41 +39,101 @@ pub(crate) struct Books {
     pub waiters: HashMap<Ticket, Waiter>,
     pub streams: Vec<Stream>,
     /// Messages that a stream had no room for. While there are any, the network is not read.
-    pub backlog: VecDeque<(mpsc::Sender<Incoming>, Incoming)>,
+    pub backlog: VecDeque<(mpsc::Sender<Arrived>, Arrived)>,
+    /// Where there is an outbox: messages that wait, unacknowledged, for somebody to subscribe to them. They are as
+    /// many as Receive Maximum allows.
+    unclaimed: VecDeque<Arrived>,
+    keeps_unclaimed: bool,
+    /// Filters that the program wants no more, the latest last: messages for them wait for nobody.
+    given_up: VecDeque<Box<str>>,
+    /// Where streams acknowledge what they have let go of.
+    holds: Option<mpsc::UnboundedSender<Control>>,
+    /// Messages of the outbox that failed, and nobody heard of it.
+    pub undelivered: Vec<(Ticket, PublishError)>,
     last_ticket: Ticket,
 }
 
-impl Books {
-    fn ticket(&mut self, waiter: Option<Waiter>) -> Ticket {
-        self.last_ticket += 1;
-        if let Some(waiter) = waiter {
-            self.waiters.insert(self.last_ticket, waiter);
-        }
-        self.last_ticket
+/// Tickets from here on are of what no outbox has; those of an outbox are its positions.
+const VOLATILE: Ticket = 1 << 63;
+
+/// Bytes of the largest message to store: the largest packet that there is (5.0 §2.1.4).
+const MOST_STORED: usize = 268_435_460;
+
+/// Messages that come for one stream before the server has answered its request. Beyond them the network waits for
+/// the program to give up on it.
+const MOST_EARLY: usize = 65_536;
+
+/// Filters to remember as given up. Beyond them a message may wait for nobody until the next connection.
+const MOST_GIVEN_UP: usize = 1024;
+
+/// A message to be stored, and who waits for it.
+struct Publication {
+    message: Arc<Message>,
+    done: Option<oneshot::Sender<Result<Receipt, PublishError>>>,
+    stored: Option<oneshot::Sender<Result<u64, PublishError>>>,
+}
+
+impl Stream {
+    fn wants(&self, topic: &str) -> bool {
+        self.filters.as_ref().is_none_or(|filters| filters.iter().any(|filter| matches(filter, topic)))
     }
 
-    pub fn command(&mut self, session: &mut Session, now: Duration, command: Command) {
+    fn give(&mut self, arrived: Arrived, backlog: &mut VecDeque<(mpsc::Sender<Arrived>, Arrived)>) {
+        match self.asked {
+            Some(_) => self.early.push_back(arrived),
+            None => backlog.push_back((self.sink.messages.clone(), arrived)),
+        }
+    }
+}
+
+impl Books {
+    /// Those of a client with an outbox, if it `keeps` unclaimed messages; streams acknowledge to `holds`.
+    pub fn new(keeps_unclaimed: bool, holds: Option<mpsc::UnboundedSender<Control>>) -> Books {
+        Books { keeps_unclaimed, holds, ..Books::default() }
+    }
+
+    fn ticket(&mut self, waiter: Option<Waiter>) -> Ticket {
+        self.last_ticket += 1;
+        let ticket = VOLATILE + self.last_ticket;
+        if let Some(waiter) = waiter {
+            self.waiters.insert(ticket, waiter);
+        }
+        ticket
+    }
+
+    pub fn command(
+        &mut self,
+        session: &mut Session,
+        journal: Option<&mut Journal>,
+        now: Duration,
+        command: Command,
+    ) {
         match command {
-            Command::Publish { message, done } => {
-                let ticket = self.ticket(done.map(Waiter::Publish));
-                if let Err(refused) = session.publish(now, ticket, message) {
-                    let error = match refused {
-                        NotAccepted::QueueFull(message) => PublishError::QueueFull(message),
-                        NotAccepted::QosNotSupported(message) => PublishError::QosNotSupported(message),
-                        NotAccepted::RetainNotSupported(message) => PublishError::RetainNotSupported(message),
-                    };
-                    self.tell_publisher(ticket, Err(error));
+            Command::Publish { message, done, stored } => match journal {
+                Some(journal) if message.qos != QoS::AtMostOnce => {
+                    self.store(session, journal, now, Publication { message, done, stored });
                 }
-            }
+                _ if stored.is_some() => {
+                    stored.map(|stored| stored.send(Err(PublishError::NotStored(message))));
+                }
+                _ => {
+                    let ticket = self.ticket(done.map(Waiter::Publish));
+                    if let Err(refused) = session.publish(now, ticket, message) {
+                        self.tell_publisher(ticket, Err(refused.into()));
+                    }
+                }
+            },
             Command::Subscribe { wanted, sink, done } => {
+                self.given_up.retain(|gone| wanted.iter().all(|one| one.filter != *gone));
+                let ticket = self.ticket(Some(Waiter::Request(done)));
                 if let Some(sink) = sink {
                     let filters = Some(wanted.iter().map(|one| one.filter.clone()).collect());
-                    self.streams.push(Stream { filters, sink });
+                    self.add_stream(Stream { filters, sink, asked: Some(ticket), early: VecDeque::new() });
                 }
-                let ticket = self.ticket(Some(Waiter::Request(done)));
                 session.subscribe(now, ticket, wanted);
             }
             Command::Unsubscribe { filters, done } => {
+                self.give_up(&filters);
                 let ticket = self.ticket(Some(Waiter::Request(done)));
                 session.unsubscribe(now, ticket, filters);
             }
@@ -74,45 +142,125 @@ impl Books {
 
     pub fn control(&mut self, session: &mut Session, now: Duration, control: Control) {
         match control {
-            Control::Listen(sink) => self.streams.push(Stream { filters: None, sink }),
+            Control::Listen(sink) => {
+                self.add_stream(Stream { filters: None, sink, asked: None, early: VecDeque::new() });
+            }
             Control::Acknowledge(token) => session.acknowledge(now, token),
             Control::Dropped(filters) => {
-                self.streams.retain(|stream| !stream.sink.is_closed());
+                self.streams.retain(|stream| !stream.sink.messages.is_closed());
                 let still_wanted = |filter: &str| {
                     let mut wanted = self.streams.iter().flat_map(|stream| stream.filters.iter().flatten());
                     wanted.any(|other| **other == *filter)
                 };
                 let unwanted: Vec<_> = filters.into_iter().filter(|filter| !still_wanted(filter)).collect();
                 if !unwanted.is_empty() {
+                    self.give_up(&unwanted);
                     let ticket = self.ticket(None);
                     session.unsubscribe(now, ticket, unwanted);
                 }
             }
             // They concern the task alone.
-            Control::Disconnect { .. } | Control::Authenticate { .. } => {}
+            Control::Disconnect { .. } | Control::Authenticate { .. } | Control::LetGo { .. } => {}
         }
     }
 
     /// Gives a message to each stream that asked for its topic.
-    pub fn hand_on(&mut self, incoming: Incoming) {
-        let Ok(topic) = TopicName::new(&incoming.topic) else {
-            return;
+    pub fn hand_on(&mut self, mut message: Incoming) {
+        let hold = match (&self.holds, message.token.take()) {
+            (Some(control), Some(token)) => Some(Hold::new(message.qos, token, control.clone())),
+            (_, token) => {
+                message.token = token;
+                None
+            }
         };
-        let matches = |filter: &str| {
-            TopicFilter::new(filter).is_ok_and(|filter| match filter.share() {
-                Some((_, shared)) => shared.matches(topic),
-                None => filter.matches(topic),
-            })
-        };
+        let arrived = Arrived { message, hold };
         let mut found = false;
-        for stream in &self.streams {
-            if stream.filters.as_ref().is_none_or(|filters| filters.iter().any(|filter| matches(filter))) {
-                found = true;
-                self.backlog.push_back((stream.sink.clone(), incoming.clone()));
+        for stream in self.streams.iter_mut().filter(|stream| stream.wants(&arrived.message.topic)) {
+            found = true;
+            stream.give(arrived.clone(), &mut self.backlog);
+        }
+        if found {
+            return;
+        }
+        let topic = &arrived.message.topic;
+        if self.keeps_unclaimed
+            && arrived.message.qos != QoS::AtMostOnce
+            && !self.given_up.iter().any(|filter| matches(filter, topic))
+        {
+            self.unclaimed.push_back(arrived);
+        } else {
+            log::debug!("mqtt: a message on {topic:?} that nobody has subscribed to");
+        }
+    }
+
+    /// A new stream gets what has waited for it.
+    fn add_stream(&mut self, mut stream: Stream) {
+        let waiting = std::mem::take(&mut self.unclaimed);
+        for arrived in waiting {
+            if stream.wants(&arrived.message.topic) {
+                stream.give(arrived, &mut self.backlog);
+            } else {
+                self.unclaimed.push_back(arrived);
             }
         }
-        if !found {
-            log::debug!("mqtt: a message on {:?} that nobody has subscribed to", incoming.topic);
+        self.streams.push(stream);
+        self.drain_backlog();
+    }
+
+    /// The program wants no messages of these filters any more, and those that have waited for it are acknowledged.
+    fn give_up(&mut self, filters: &[Box<str>]) {
+        if !self.keeps_unclaimed {
+            return;
+        }
+        self.unclaimed.retain(|one| !filters.iter().any(|filter| matches(filter, &one.message.topic)));
+        for filter in filters {
+            self.given_up.retain(|other| other != filter);
+            self.given_up.push_back(filter.clone());
+        }
+        let excess = self.given_up.len().saturating_sub(MOST_GIVEN_UP);
+        self.given_up.drain(..excess);
+    }
+
+    /// There is a connection. If it goes on with the session, messages of QoS 1 that were not acknowledged come again.
+    pub fn connected(&mut self, session_present: bool) {
+        if session_present {
+            self.unclaimed.retain(|one| one.message.qos == QoS::ExactlyOnce);
+        }
+    }
+
+    /// The program is leaving, and has done with the messages that its streams gave it last.
+    pub fn let_go(&mut self, session: &mut Session, now: Duration) {
+        for token in self.streams.iter().filter_map(|stream| stream.sink.in_hand.take_token()) {
+            session.acknowledge(now, token);
+        }
+    }
+
+    /// Accepts a message for the outbox, or refuses it.
+    fn store(&mut self, session: &mut Session, journal: &mut Journal, now: Duration, one: Publication) {
+        let Publication { message, done, stored } = one;
+        let position = journal.next_position();
+        let accepted = if is_message(&message) {
+            session.publish(now, position, message.clone()).map_err(PublishError::from)
+        } else {
+            Err(PublishError::Invalid(message.clone()))
+        };
+        match (accepted, stored, done) {
+            (Ok(()), stored, done) => {
+                done.map(|done| self.waiters.insert(position, Waiter::Publish(done)));
+                journal.accepted(&message, stored);
+            }
+            (Err(error), Some(stored), _) => drop(stored.send(Err(error))),
+            (Err(error), None, Some(done)) => drop(done.send(Err(error))),
+            (Err(error), None, None) => log::warn!("mqtt: a message that nobody waits for: {error}"),
+        }
+    }
+
+    /// The outbox has failed: nobody knows what becomes of its messages, but the next process.
+    pub fn not_stored(&mut self, error: &Arc<OutboxError>) {
+        for (_, waiter) in self.waiters.extract_if(|ticket, _| *ticket < VOLATILE) {
+            if let Waiter::Publish(done) = waiter {
+                let _ = done.send(Err(PublishError::Outbox(error.clone())));
+            }
         }
     }
 
@@ -146,20 +294,64 @@ impl Books {
     }
 
     fn tell_publisher(&mut self, ticket: Ticket, result: Result<Receipt, PublishError>) {
-        match self.waiters.remove(&ticket) {
-            // Whoever asked may have stopped waiting.
-            Some(Waiter::Publish(done)) => drop(done.send(result)),
-            _ => {
-                if let Err(error) = result {
-                    log::warn!("mqtt: a message that nobody waits for: {error}");
-                }
+        // Whoever asked may have stopped waiting.
+        let unheard = match self.waiters.remove(&ticket) {
+            Some(Waiter::Publish(done)) => done.send(result).err(),
+            _ => Some(result),
+        };
+        if let Some(Err(error)) = unheard {
+            log::warn!("mqtt: a message that nobody waits for: {error}");
+            if ticket < VOLATILE {
+                self.undelivered.push((ticket, error));
             }
         }
     }
 
+    /// Whether more has come for streams that nobody reads yet than may wait for that.
+    pub fn is_early(&self) -> bool {
+        self.streams.iter().any(|stream| stream.early.len() >= MOST_EARLY)
+    }
+
     pub fn answered(&mut self, ticket: Ticket, codes: Answered) {
+        if let Some(stream) = self.streams.iter_mut().find(|stream| stream.asked == Some(ticket)) {
+            stream.asked = None;
+            let sink = &stream.sink.messages;
+            self.backlog.extend(stream.early.drain(..).map(|arrived| (sink.clone(), arrived)));
+        }
         if let Some(Waiter::Request(done)) = self.waiters.remove(&ticket) {
             drop(done.send(codes));
+        }
+    }
+}
+
+fn matches(filter: &str, topic: &str) -> bool {
+    let (Ok(filter), Ok(topic)) = (TopicFilter::new(filter), TopicName::new(topic)) else {
+        return false;
+    };
+    match filter.share() {
+        Some((_, shared)) => shared.matches(topic),
+        None => filter.matches(topic),
+    }
+}
+
+/// Whether it can be written in 5.0, in which it is stored: an outbox must not take what it cannot give back.
+fn is_message(message: &Message) -> bool {
+    let mut publish = Publish::new(&message.topic, b"");
+    (publish.qos, publish.packet_id) = (message.qos, PacketId::new(1));
+    publish.properties = message.properties.as_properties();
+    let mut bytes = Vec::new();
+    // The payload only counts. Of the length before it, three more bytes may be needed.
+    publish.encode(Version::V5, &mut bytes).is_ok()
+        && TopicName::new(&message.topic).is_ok()
+        && bytes.len() + 3 + message.payload.len() <= MOST_STORED
+}
+
+impl From<NotAccepted> for PublishError {
+    fn from(refused: NotAccepted) -> PublishError {
+        match refused {
+            NotAccepted::QueueFull(message) => PublishError::QueueFull(message),
+            NotAccepted::QosNotSupported(message) => PublishError::QosNotSupported(message),
+            NotAccepted::RetainNotSupported(message) => PublishError::RetainNotSupported(message),
         }
     }
 }

@@ -7,6 +7,8 @@ use mqway_codec::{EncodeError, ReasonCode};
 use mqway_session::client::{Fault, Message, Notice, Receipt};
 use mqway_transport::{Error as TransportError, Stage};
 
+use crate::outbox::OutboxError;
+
 /// Why there is no connection. After most of these the client tries again.
 ///
 /// ```
@@ -52,6 +54,11 @@ pub enum ConnectError {
     /// The exchange of enhanced authentication failed on our side: the server is not who it should be, say.
     #[error("authentication failed: {0}")]
     Authentication(String),
+    /// The outbox cannot store any more: the disk is full, say. What was not stored was not sent, and no message was
+    /// acknowledged that could be lost. The client does not try again, since what it has in memory may differ from
+    /// what is stored; a new one with the outbox opened anew goes on from there.
+    #[error("{0}")]
+    Outbox(Arc<OutboxError>),
     /// The server broke the rules of MQTT.
     #[error("{0}")]
     Fault(#[from] Fault),
@@ -73,7 +80,7 @@ impl ConnectError {
     /// assert!(!ConnectError::Closed.is_final());
     /// ```
     pub fn is_final(&self) -> bool {
-        matches!(self, ConnectError::Options(_) | ConnectError::Encode(_))
+        matches!(self, ConnectError::Options(_) | ConnectError::Encode(_) | ConnectError::Outbox(_))
     }
 }
 
@@ -123,6 +130,13 @@ pub enum PublishError {
     /// The time limit passed. If the message was accepted, it is still on its way.
     #[error("the message was not acknowledged in time")]
     TimedOut,
+    /// The outbox cannot store it, nor anything after it. [`Outbox::accepted`](crate::Outbox::accepted) of the next
+    /// run tells whether it was stored after all.
+    #[error("{0}")]
+    Outbox(Arc<OutboxError>),
+    /// The message cannot be stored: its QoS is 0, or the client has no outbox. It is given back.
+    #[error("only messages of QoS 1 and 2 are stored, and only where there is an outbox")]
+    NotStored(Arc<Message>),
     /// The client has ended before the message was acknowledged.
     #[error("the client has ended")]
     Ended,

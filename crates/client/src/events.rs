@@ -10,7 +10,7 @@ use futures_core::Stream;
 use mqway_codec::{PropertiesBuf, QoS};
 use tokio::sync::mpsc;
 
-use crate::error::ConnectError;
+use crate::error::{ConnectError, PublishError};
 
 /// Events that a listener may leave unread before it misses some.
 const UNREAD: usize = 64;
@@ -51,6 +51,14 @@ pub enum ConnectionEvent {
         /// Those that were dropped.
         dropped: usize,
     },
+    /// A message of the outbox was not delivered, and nobody waits for its outcome: its publisher has gone, or was an
+    /// earlier process. Its place in the outbox is free.
+    Undelivered {
+        /// Its position in the outbox.
+        position: u64,
+        /// Why, and the message if it is still there.
+        error: Arc<PublishError>,
+    },
     /// A message has come that is larger than [`Options::maximum_packet`](crate::Options::maximum_packet). It was
     /// skipped, and acknowledged so that the server does not send it for ever.
     Skipped {
@@ -84,6 +92,9 @@ impl fmt::Display for ConnectionEvent {
             }
             ConnectionEvent::Skipped { topic, size, .. } => {
                 write!(f, "skipped a message of {size} bytes on {topic:?}")
+            }
+            ConnectionEvent::Undelivered { position, error } => {
+                write!(f, "message {position} of the outbox was not delivered: {error}")
             }
             ConnectionEvent::Lost { error, retry_in: Some(wait) } => {
                 write!(f, "no connection: {error}; trying again in {:.1} s", wait.as_secs_f64())

@@ -46,7 +46,9 @@ mod books;
 mod endpoint;
 mod error;
 mod events;
+mod hold;
 mod options;
+mod outbox;
 mod redirect;
 mod request;
 mod subscription;
@@ -69,14 +71,18 @@ pub use error::{ConnectError, PublishError, RequestError, SubscribeError};
 pub use events::{ConnectionEvent, Events};
 pub use mqway_codec::{PropertiesBuf, Property, QoS, ReasonCode, RetainHandling, SubscribeOptions, Version};
 pub use mqway_session::client::{
-    AckToken, Incoming, Message, Notice, Receipt, SessionLost, Subscription as Wanted,
+    AckToken, Change, Incoming, Message, Notice, Progress, Receipt, Saved, SessionLost,
+    Subscription as Wanted,
 };
 pub use options::Options;
+pub use outbox::{Content, MemoryStore, Outbox, OutboxError, Store};
 pub use request::Requester;
 pub use subscription::Subscription;
 
 use books::Books;
 use events::Listeners;
+use mqway_session::client::Client as Session;
+use outbox::Journal;
 use redirect::Redirects;
 use task::{Answered, Command, Control, Ears, Task};
 
@@ -177,37 +183,55 @@ impl Client {
     where
         F: Future<Output = Endpoint> + Send + 'static,
     {
+        if let Err(error) = options.fit_outbox() {
+            return Client::ended(&options, error);
+        }
         // Without a session a client of 5.0 may leave its name to the server. 3.1.1: [MQTT-3.1.3-7]
         if options.client_id.is_empty()
             && (options.version != Version::V5 || options.session_expiry.is_some())
         {
             options.client_id = random_client_id();
         }
-        let (commands, commanded) = mpsc::channel(options.queue.max(1));
-        let (control, controlled) = mpsc::unbounded_channel();
-        let listeners = Listeners::default();
-        let client = Client {
-            commands,
-            control,
-            listeners: listeners.clone(),
-            version: options.version,
-            buffer: options.buffer,
+        let (session, journal) = match options.outbox.as_ref().map(Journal::start).transpose() {
+            Ok(None) => (Session::new(options.session()), None),
+            Ok(Some((journal, saved))) => (Session::restore(options.session(), saved), Some(journal)),
+            Err(error) => return Client::ended(&options, ConnectError::Outbox(Arc::new(error))),
         };
-
+        let (client, ears) = Client::handle(&options);
+        let holds = (journal.is_some() && !options.manual_acknowledgement).then(|| client.control.clone());
         let task = Task {
-            session: mqway_session::client::Client::new(options.session()),
+            session,
             provider: Box::new(move |attempt| Box::pin(provider(attempt))),
-            ears: Ears { commands: commanded, control: controlled },
+            ears,
             started: Instant::now(),
-            books: Books::default(),
+            books: Books::new(journal.is_some(), holds),
+            journal,
             was_connected: false,
-            listeners,
+            listeners: client.listeners.clone(),
             redirects: Redirects::default(),
             authentication: None,
             leaving: None,
             options,
         };
         tokio::spawn(task.run());
+        client
+    }
+
+    fn handle(options: &Options) -> (Client, Ears) {
+        let (commands, commanded) = mpsc::channel(options.queue.max(1));
+        let (control, controlled) = mpsc::unbounded_channel();
+        let listeners = Listeners::default();
+        let client =
+            Client { commands, control, listeners, version: options.version, buffer: options.buffer };
+        (client, Ears { commands: commanded, control: controlled })
+    }
+
+    /// A client that could not begin.
+    fn ended(options: &Options, error: ConnectError) -> Client {
+        log::error!("mqtt: {error}");
+        let (client, _) = Client::handle(options);
+        client.listeners.tell(&ConnectionEvent::Lost { error: Arc::new(error), retry_in: None });
+        client.listeners.end();
         client
     }
 
@@ -256,9 +280,33 @@ impl Client {
     /// If the client has ended.
     pub async fn enqueue(&self, message: impl Into<Arc<Message>>) -> Result<Delivery, PublishError> {
         let (done, result) = oneshot::channel();
-        let command = Command::Publish { message: message.into(), done: Some(done) };
+        let command = Command::Publish { message: message.into(), done: Some(done), stored: None };
         self.commands.send(command).await.map_err(|_| PublishError::Ended)?;
         Ok(Delivery(result))
+    }
+
+    /// Adds a message of QoS 1 or 2 to those to be sent, and resolves when the [`Outbox`] has it safe: it will be
+    /// delivered then, also if the process ends now. Waits while the outbox is full. Any number of calls may wait at
+    /// once, and share the disk's time.
+    ///
+    /// ```no_run
+    /// # async fn example(client: mqway_client::Client) -> Result<(), mqway_client::PublishError> {
+    /// # use mqway_client::{Message, QoS};
+    /// let reading = Message { qos: QoS::ExactlyOnce, ..Message::new("readings", "21.5") };
+    /// println!("number {}", client.store(reading).await?.position);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If the message cannot be stored, or is none; if the client has no outbox, or has ended.
+    pub async fn store(&self, message: impl Into<Arc<Message>>) -> Result<Stored, PublishError> {
+        let (done, result) = oneshot::channel();
+        let (stored, position) = oneshot::channel();
+        let command = Command::Publish { message: message.into(), done: Some(done), stored: Some(stored) };
+        self.commands.send(command).await.map_err(|_| PublishError::Ended)?;
+        let position = position.await.unwrap_or(Err(PublishError::Ended))?;
+        Ok(Stored { position, delivery: Delivery(result) })
     }
 
     /// [`Client::publish`] with a time limit. A message that was accepted before it passed is still delivered.
@@ -305,7 +353,7 @@ impl Client {
     /// # Errors
     /// If as many messages wait as may; or if the client has ended.
     pub fn try_publish(&self, message: impl Into<Arc<Message>>) -> Result<(), PublishError> {
-        let command = Command::Publish { message: message.into(), done: None };
+        let command = Command::Publish { message: message.into(), done: None, stored: None };
         self.commands.try_send(command).map_err(|error| match error {
             mpsc::error::TrySendError::Full(Command::Publish { message, .. }) => {
                 PublishError::QueueFull(message)
@@ -362,14 +410,8 @@ impl Client {
         let (sink, messages) = mpsc::channel(self.buffer.max(1));
         let (done, answer) = oneshot::channel();
         // Made before the request goes out, so that giving up on the answer takes the subscription back.
-        let mut subscription = Subscription {
-            messages,
-            filters,
-            codes: Vec::new(),
-            properties: PropertiesBuf::new(),
-            client: self.clone(),
-        };
-        let command = Command::Subscribe { wanted, sink: Some(sink), done };
+        let mut subscription = Subscription::new(messages, filters, self.clone());
+        let command = Command::Subscribe { wanted, sink: Some(subscription.sink(sink)), done };
         self.commands.send(command).await.map_err(|_| SubscribeError::Ended)?;
         let answered: Answered = answer.await.unwrap_or(Err(SubscribeError::Ended));
         (subscription.codes, subscription.properties) = answered?;
@@ -402,15 +444,10 @@ impl Client {
     /// ```
     pub fn messages(&self) -> Subscription {
         let (sink, messages) = mpsc::channel(self.buffer.max(1));
+        let subscription = Subscription::new(messages, Vec::new(), self.clone());
         // A client that has ended gives an empty stream.
-        let _ = self.control.send(Control::Listen(sink));
-        Subscription {
-            messages,
-            filters: Vec::new(),
-            codes: Vec::new(),
-            properties: PropertiesBuf::new(),
-            client: self.clone(),
-        }
+        let _ = self.control.send(Control::Listen(subscription.sink(sink)));
+        subscription
     }
 
     /// Subscribes without a stream of its own, for those who read [`Client::messages`], and tells what the server
@@ -574,6 +611,26 @@ impl Client {
             let _ = ended.await;
         }
     }
+}
+
+/// A message that is safe in the outbox.
+///
+/// ```no_run
+/// # async fn example(client: mqway_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// use mqway_client::{Message, QoS};
+///
+/// let stored = client.store(Message { qos: QoS::AtLeastOnce, ..Message::new("log", "started") }).await?;
+/// println!("number {} is safe", stored.position);
+/// println!("and now the server has it: {}", stored.delivery.await?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Stored {
+    /// Its position among all messages that the outbox ever accepted, from 1 on: see [`Outbox::accepted`].
+    pub position: u64,
+    /// Resolves when the server has it.
+    pub delivery: Delivery,
 }
 
 /// Resolves when a message is done with, as [`Client::publish`] does. Dropping it does not take the message back.

@@ -6,7 +6,11 @@ use std::time::Duration;
 use mqway_codec::{PropertiesBuf, Version};
 use mqway_session::client::{Message, SessionLost};
 
-use crate::Backoff;
+use crate::error::ConnectError;
+use crate::{Backoff, Outbox};
+
+/// A session expiry that means never (5.0 §3.1.2.11.2).
+const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// How a client behaves. The default speaks 5.0, keeps no session beyond its own life, and never gives up.
 ///
@@ -80,6 +84,9 @@ pub struct Options {
     /// for the messages of its QoS that came before, as the specification demands: one that is never named holds up all
     /// that come after it on the same connection.
     pub manual_acknowledgement: bool,
+    /// What is to survive the process. Its client identifier is used; the session is kept for as long as
+    /// [`Options::session_expiry`] says, and without that for ever. See [`Outbox`].
+    pub outbox: Option<Outbox>,
 }
 
 impl Default for Options {
@@ -108,11 +115,29 @@ impl Default for Options {
             session_lost: SessionLost::Resend,
             follow_redirect: false,
             manual_acknowledgement: false,
+            outbox: None,
         }
     }
 }
 
 impl Options {
+    /// Makes the options fit the outbox, if there is one.
+    pub(crate) fn fit_outbox(&mut self) -> Result<(), ConnectError> {
+        let Some(outbox) = &self.outbox else { return Ok(()) };
+        let client_id = outbox.client_id();
+        if !self.client_id.is_empty() && self.client_id != client_id {
+            let error = format!("the outbox belongs to the client {client_id:?}, not {:?}", self.client_id);
+            return Err(ConnectError::Options(error));
+        }
+        let expiry = self.session_expiry.unwrap_or(FOR_EVER);
+        if self.clean_start || expiry < Duration::from_secs(1) {
+            return Err(ConnectError::Options("an outbox is for a session that is kept".to_owned()));
+        }
+        self.client_id = client_id.to_owned();
+        self.session_expiry = Some(expiry);
+        Ok(())
+    }
+
     pub(crate) fn session(&self) -> mqway_session::client::Options {
         let usual = mqway_session::client::Options::new(self.version);
         mqway_session::client::Options {
@@ -123,7 +148,8 @@ impl Options {
             in_flight: self.in_flight.unwrap_or(usual.in_flight),
             topic_alias_maximum: self.topic_alias_maximum,
             session_lost: self.session_lost,
-            manual_acknowledgement: self.manual_acknowledgement,
+            // Where a process may end at any moment, the program must have done with a message first.
+            manual_acknowledgement: self.manual_acknowledgement || self.outbox.is_some(),
             ping_time: self.ping_time,
             subscribe_properties: self.subscribe_properties.clone(),
             unsubscribe_properties: self.unsubscribe_properties.clone(),

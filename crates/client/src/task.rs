@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mqway_codec::{Connect, PropertiesBuf, Property, ReasonCode, Version, Will};
 use mqway_session::client::{
-    AckToken, Client as Session, Event, Fault, Incoming, Message, Receipt, Subscription as Wanted,
+    AckToken, Client as Session, Event, Fault, Message, Output, Receipt, Subscription as Wanted,
 };
 use mqway_transport::websocket::CloseCode;
 use tokio::sync::{mpsc, oneshot};
@@ -16,6 +16,8 @@ use crate::books::Books;
 use crate::endpoint::{Endpoint, Reach};
 use crate::error::{ConnectError, PublishError, SubscribeError};
 use crate::events::Listeners;
+use crate::hold::{Arrived, Sink};
+use crate::outbox::Journal;
 use crate::redirect::Redirects;
 use crate::wire::Wire;
 use crate::{ConnectionEvent, Options, Provider};
@@ -38,11 +40,13 @@ pub(crate) enum Command {
     Publish {
         message: Arc<Message>,
         done: Option<oneshot::Sender<Result<Receipt, PublishError>>>,
+        /// It must be stored, and this told where.
+        stored: Option<oneshot::Sender<Result<u64, PublishError>>>,
     },
     /// Without a sink, the messages are for those who listen to everything.
     Subscribe {
         wanted: Vec<Wanted>,
-        sink: Option<mpsc::Sender<Incoming>>,
+        sink: Option<Sink>,
         done: oneshot::Sender<Answered>,
     },
     Unsubscribe {
@@ -54,8 +58,13 @@ pub(crate) enum Command {
 /// What they ask at any time.
 pub(crate) enum Control {
     Acknowledge(AckToken),
+    /// The same, where a stream has let go of a message; tells when that is safe.
+    LetGo {
+        token: AckToken,
+        safe: Option<oneshot::Sender<()>>,
+    },
     /// A stream of everything that comes.
-    Listen(mpsc::Sender<Incoming>),
+    Listen(Sink),
     /// A subscription's stream is gone.
     Dropped(Vec<Box<str>>),
     Authenticate {
@@ -78,6 +87,8 @@ pub(crate) struct Task {
     pub session: Session,
     pub started: Instant,
     pub books: Books,
+    /// Where there is an outbox.
+    pub journal: Option<Journal>,
     /// A server has accepted a connection.
     pub was_connected: bool,
     pub listeners: Listeners,
@@ -130,6 +141,7 @@ impl Task {
             };
             self.session.lost();
             self.settle();
+            self.note();
             self.authentication = None;
             let good = accepted.is_some_and(|at: Instant| at.elapsed() >= self.options.backoff.stable);
             failures = if good { 1 } else { failures.saturating_add(1) };
@@ -139,12 +151,15 @@ impl Task {
             let wait =
                 if redirected { Duration::ZERO } else { self.options.backoff.wait(failures, chance()) };
             let retry_in = (!last).then_some(wait);
+            if let ConnectError::Outbox(error) = &error {
+                self.books.not_stored(error);
+            }
             self.listeners.tell(&ConnectionEvent::Lost { error: Arc::new(error), retry_in });
             if last || !self.rest(wait).await {
                 break;
             }
         }
-        self.end();
+        self.end().await;
     }
 
     /// Connects and lives on the connection; tells when the server accepted it.
@@ -183,11 +198,17 @@ impl Task {
             if self.may_leave() {
                 return Err(End::Left);
             }
+            self.note();
             let leave_by = self.leave_by();
+            let (hears, room) = (self.hears(), self.has_room());
             tokio::select! {
+                stored = progress(self.journal.as_mut()) => stored?,
                 done = &mut step => return Ok(done.map_err(|_| ConnectError::TimedOut)??),
                 () = sleep_until(leave_by.unwrap_or_else(far_away)) => {}
-                wish = self.ears.listen(self.has_room()), if self.hears() => self.grant(wish),
+                wish = self.ears.listen(room), if hears => {
+                    self.grant(wish);
+                    self.grant_more();
+                }
             }
         }
     }
@@ -211,7 +232,25 @@ impl Task {
 
     /// Whether more to send is taken from the program.
     fn has_room(&self) -> bool {
-        self.session.pending() < self.options.queue.max(1)
+        let queue = self.options.queue.max(1);
+        match &self.journal {
+            None => self.session.pending() < queue,
+            // What the outbox has is bounded by its own limits.
+            Some(journal) => {
+                let others = self.session.pending().saturating_sub(journal.messages());
+                journal.has_room() && !journal.is_behind() && others < queue
+            }
+        }
+    }
+
+    /// Hands to the outbox what has changed, and holds what was to be written to a connection that is gone no longer.
+    fn note(&mut self) {
+        if let Some(journal) = &mut self.journal {
+            journal.collect(&mut self.session);
+            if !self.session.has_connection() {
+                journal.disconnected();
+            }
+        }
     }
 
     /// Does what the program wants.
@@ -219,11 +258,20 @@ impl Task {
         let now = self.started.elapsed();
         let by = from_now(self.options.shutdown_time);
         match wish {
-            Wish::Command(command) => self.books.command(&mut self.session, now, command),
+            Wish::Command(command) => {
+                self.books.command(&mut self.session, self.journal.as_mut(), now, command);
+            }
             Wish::Control(Control::Disconnect { reason, done }) => {
+                self.books.let_go(&mut self.session, now);
                 self.leaving = Some(Leaving { reason, by, done: Some(done) });
             }
             Wish::Control(Control::Authenticate { again, done }) => self.authenticate_again(&*again, done),
+            Wish::Control(Control::LetGo { token, safe }) => {
+                self.session.acknowledge(now, token);
+                if let (Some(safe), Some(journal)) = (safe, &mut self.journal) {
+                    journal.when_safe(&mut self.session, safe);
+                }
+            }
             Wish::Control(control) => self.books.control(&mut self.session, now, control),
             Wish::None => {
                 let reason = ReasonCode::NORMAL_DISCONNECTION;
@@ -288,7 +336,7 @@ impl Task {
                 *accepted = Some(Instant::now());
             }
             settled?;
-            send_output(&mut self.session, wire)?;
+            self.send_output(wire)?;
             wire.flush()?;
             if self.may_leave() {
                 return Ok(());
@@ -298,8 +346,11 @@ impl Task {
             let wake = [wake, accept_by, self.leave_by()].into_iter().flatten().min();
             let full = self.books.backlog.front().map(|(sink, _)| sink.clone());
             let room = self.has_room() && wire.queued() < MOST_QUEUED;
-            let reads = full.is_none() && wire.queued() < MOST_UNTAKEN;
+            let behind = self.journal.as_ref().is_some_and(Journal::is_behind);
+            let unread = full.is_some() || behind || self.books.is_early();
+            let reads = !unread && wire.queued() < MOST_UNTAKEN;
             tokio::select! {
+                stored = progress(self.journal.as_mut()) => stored?,
                 turned = wire.turn(reads) => {
                     turned?;
                     let used = self.session.handle(self.started.elapsed(), wire.received())?;
@@ -317,7 +368,7 @@ impl Task {
                         return Err(ConnectError::TimedOut);
                     }
                     let now = self.started.elapsed();
-                    if full.is_some() {
+                    if unread {
                         self.session.unread(now);
                     }
                     self.session.handle_timeout(now)?;
@@ -342,6 +393,7 @@ impl Task {
             match event {
                 Event::Connected { session_present, properties } => {
                     self.was_connected = true;
+                    self.books.connected(session_present);
                     over = over.or(self.authenticated(&properties).err());
                     self.redirects.accepted();
                     self.listeners.tell(&ConnectionEvent::Connected { session_present, properties });
@@ -366,6 +418,9 @@ impl Task {
                 }
                 Event::Auth { properties, .. } => over = over.or(self.authenticated(&properties).err()),
             }
+        }
+        for (position, error) in self.books.undelivered.drain(..) {
+            self.listeners.tell(&ConnectionEvent::Undelivered { position, error: Arc::new(error) });
         }
         self.books.drain_backlog();
         over
@@ -419,16 +474,49 @@ impl Task {
             if self.may_leave() {
                 return false;
             }
+            self.note();
             let wake = self.leave_by().map_or(until, |by| by.min(until));
+            let (hears, room) = (self.hears(), self.has_room());
             tokio::select! {
+                stored = progress(self.journal.as_mut()) => {
+                    if let Err(error) = stored {
+                        return self.storing_failed(error);
+                    }
+                }
                 () = sleep_until(wake) => {
                     if Instant::now() >= until {
                         return !self.may_leave();
                     }
                 }
-                wish = self.ears.listen(self.has_room()), if self.hears() => self.grant(wish),
+                wish = self.ears.listen(room), if hears => {
+                    self.grant(wish);
+                    self.grant_more();
+                }
             }
         }
+    }
+
+    /// Nothing more can be stored, and so nothing be sent.
+    fn storing_failed(&mut self, error: ConnectError) -> bool {
+        if let ConnectError::Outbox(error) = &error {
+            self.books.not_stored(error);
+        }
+        self.listeners.tell(&ConnectionEvent::Lost { error: Arc::new(error), retry_in: None });
+        false
+    }
+
+    /// Passes on what the session has to say; with an outbox, as far as what it rests on is safe.
+    fn send_output(&mut self, wire: &mut Wire) -> Result<(), ConnectError> {
+        if let Some(journal) = &mut self.journal {
+            journal.collect(&mut self.session);
+            while let Some(output) = journal.next_output() {
+                write(&output, wire);
+            }
+        } else {
+            write(self.session.output(), wire);
+            self.session.output().clear();
+        }
+        wire.seal()
     }
 
     /// DISCONNECT, and the goodbyes of the layers below, in bounded time. [MQTT-3.14.4-2]
@@ -444,7 +532,11 @@ impl Task {
         let leave_by = self.leave_by().map(|by| by.max(from_now(GOODBYE_TIME)));
         let by = leave_by.unwrap_or_else(|| from_now(self.options.shutdown_time));
         let words = async {
-            send_output(&mut self.session, wire)?;
+            self.send_output(wire)?;
+            while self.journal.as_ref().is_some_and(Journal::holds) {
+                progress(self.journal.as_mut()).await?;
+                self.send_output(wire)?;
+            }
             wire.close(CloseCode::NORMAL);
             wire.seal()?;
             while wire.has_output() || wire.awaits_close() {
@@ -457,9 +549,15 @@ impl Task {
     }
 
     /// Tells everyone who waits that nothing more will come.
-    fn end(&mut self) {
+    async fn end(&mut self) {
         self.session.lost();
         self.settle();
+        self.note();
+        if let Some(journal) = &mut self.journal {
+            // A disk that does not answer must not keep the program.
+            let _ = timeout_at(from_now(self.options.shutdown_time), journal.close()).await;
+        }
+        self.journal = None;
         self.books = Books::default();
         self.listeners.end();
         // Whoever asked may have gone; dropping the sender tells as much as sending.
@@ -502,19 +600,25 @@ impl Ears {
 }
 
 /// Waits until the stream at the front of the backlog has room, or is gone.
-async fn make_room(full: Option<&mpsc::Sender<Incoming>>) {
+async fn make_room(full: Option<&mpsc::Sender<Arrived>>) {
     if let Some(sink) = full {
         // The room is taken at the next turn; nobody else sends there.
         let _ = sink.reserve().await;
     }
 }
 
-fn send_output(session: &mut Session, wire: &mut Wire) -> Result<(), ConnectError> {
-    for packet in session.output().packets() {
+/// Waits until the outbox has more safe than before.
+async fn progress(journal: Option<&mut Journal>) -> Result<(), ConnectError> {
+    match journal {
+        Some(journal) => journal.progress().await.map_err(ConnectError::Outbox),
+        None => std::future::pending().await,
+    }
+}
+
+fn write(output: &Output, wire: &mut Wire) {
+    for packet in output.packets() {
         wire.send(packet);
     }
-    session.output().clear();
-    wire.seal()
 }
 
 /// The end of a time limit that begins now; one that is beyond all reason is as good as none.
