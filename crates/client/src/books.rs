@@ -164,6 +164,17 @@ impl Books {
         }
     }
 
+    /// A subscription is no more: streams that have no other end.
+    pub fn subscription_lost(&mut self, filter: &str) {
+        self.streams.retain_mut(|stream| {
+            let Some(filters) = &mut stream.filters else {
+                return true;
+            };
+            filters.retain(|one| **one != *filter);
+            !filters.is_empty()
+        });
+    }
+
     /// Gives a message to each stream that asked for its topic.
     pub fn hand_on(&mut self, mut message: Incoming) {
         let hold = match (&self.holds, message.token.take()) {

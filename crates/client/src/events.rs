@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use mqway_codec::{PropertiesBuf, QoS};
+use mqway_codec::{PropertiesBuf, QoS, ReasonCode};
 use tokio::sync::mpsc;
 
 use crate::error::{ConnectError, PublishError};
@@ -69,6 +69,13 @@ pub enum ConnectionEvent {
         /// Bytes of the whole packet.
         size: usize,
     },
+    /// The server has forgotten a subscription, and refused to make it again. Its streams end, unless they have others.
+    SubscriptionLost {
+        /// Its topic filter.
+        filter: Box<str>,
+        /// Why.
+        reason: ReasonCode,
+    },
     /// There is no connection, or no more.
     Lost {
         /// Why.
@@ -95,6 +102,13 @@ impl fmt::Display for ConnectionEvent {
             }
             ConnectionEvent::Undelivered { position, error } => {
                 write!(f, "message {position} of the outbox was not delivered: {error}")
+            }
+            ConnectionEvent::SubscriptionLost { filter, reason } => {
+                write!(
+                    f,
+                    "the server has refused to make the subscription to {filter:?} again: {}",
+                    reason.name()
+                )
             }
             ConnectionEvent::Lost { error, retry_in: Some(wait) } => {
                 write!(f, "no connection: {error}; trying again in {:.1} s", wait.as_secs_f64())

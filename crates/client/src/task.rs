@@ -405,6 +405,10 @@ impl Task {
                     log::warn!("mqtt: skipped a message of {size} bytes on {topic:?}: too large");
                     self.listeners.tell(&ConnectionEvent::Skipped { topic, qos, size });
                 }
+                Event::SubscriptionLost { filter, reason } => {
+                    self.books.subscription_lost(&filter);
+                    self.listeners.tell(&ConnectionEvent::SubscriptionLost { filter, reason });
+                }
                 Event::Refused(notice) => over = Some(ConnectError::Refused(notice)),
                 Event::Disconnected(notice) => over = Some(ConnectError::Disconnected(notice)),
                 Event::Message(incoming) => self.books.hand_on(incoming),

@@ -1,7 +1,7 @@
 //! Sessions across a reconnect, rule by rule.
 
 use mqway_client::{Client, ConnectionEvent, Options, PublishError, QoS, ReasonCode, SessionLost, Version};
-use mqway_codec::{Ack, Packet};
+use mqway_codec::{Ack, Packet, ReasonCodesBuf, Suback};
 use tokio::time::timeout;
 
 use crate::peer::{SOON, Server, VERSIONS, ack, id, is_well, publish, publishing, subscribe, subscribed};
@@ -214,6 +214,27 @@ async fn subscriptions_are_made_again_only_where_the_session_is_gone() {
         subscribe(&mut peer).await;
         peer.write(publish(1, QoS::AtMostOnce, false, "still")).await;
         assert_eq!(next(&mut subscription).await, b"still");
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_that_is_refused_when_it_is_made_again_is_told_and_ends() {
+    for version in [Version::V3_1_1, Version::V5] {
+        let server = Server::new(version).await;
+        let client = server.client();
+        let mut peer = server.welcome(false).await;
+        let mut subscription = subscribed(&mut peer, &client).await;
+        drop(peer);
+        let mut peer = server.welcome(false).await;
+        let mut codes = ReasonCodesBuf::new();
+        codes.push(ReasonCode::UnspecifiedError);
+        let packet_id = subscribe(&mut peer).await;
+        peer.write(Packet::Suback(Suback::new(packet_id, codes.as_codes()))).await;
+        assert_eq!(timeout(SOON, subscription.next()).await.unwrap(), None);
+        is_well(&mut peer, &client).await;
+        // It is not asked for a third time.
+        drop(peer);
+        is_well(&mut server.welcome(false).await, &client).await;
     }
 }
 

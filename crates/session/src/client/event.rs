@@ -68,6 +68,13 @@ pub enum Event {
         /// Which.
         ticket: Ticket,
     },
+    /// The server has forgotten a subscription, and refused to make it again. It is no more.
+    SubscriptionLost {
+        /// Its topic filter.
+        filter: Box<str>,
+        /// Why.
+        reason: ReasonCode,
+    },
     /// The server continues an authentication.
     Auth {
         /// 0x18, or 0x00 at the end of a re-authentication.

@@ -79,16 +79,30 @@ impl Client {
         }
         self.outbound.release(id).map_err(|_| unknown)?;
         let (ticket, request) = self.asked.remove(&id).ok_or(unknown)?;
-        if let Request::Subscribe(subscriptions) = &request {
+        self.conclude(ticket, &request, codes, properties);
+        Ok(())
+    }
+
+    /// A request has its answer.
+    fn conclude(
+        &mut self,
+        ticket: Option<Ticket>,
+        request: &Request,
+        codes: Vec<ReasonCode>,
+        properties: PropertiesBuf,
+    ) {
+        if let Request::Subscribe(subscriptions) = request {
             // What the server refused would be refused again.
-            for (subscription, code) in subscriptions.iter().zip(&codes) {
-                if code.is_error() {
-                    self.subscriptions.remove(&subscription.filter);
+            let refused = subscriptions.iter().zip(&codes).filter(|(_, code)| code.is_error());
+            for (Subscription { filter, .. }, reason) in refused {
+                self.subscriptions.remove(filter);
+                if ticket.is_none() {
+                    let (filter, reason) = (filter.clone(), *reason);
+                    self.events.push_back(Event::SubscriptionLost { filter, reason });
                 }
             }
         }
         self.events.extend(ticket.map(|ticket| Event::Answered { ticket, codes, properties }));
-        Ok(())
     }
 
     /// The connection is gone, and with it the answers.
@@ -99,8 +113,8 @@ impl Client {
     }
 
     fn send_request(&mut self, now: Duration, ticket: Option<Ticket>, request: Request) -> bool {
-        if let Some(code) = self.refused_request(&request) {
-            self.refuse_request(ticket, &request, code);
+        if let Some(codes) = self.refused_request(&request) {
+            self.conclude(ticket, &request, codes, PropertiesBuf::new());
             return true;
         }
         let Some(id) = self.outbound.reserve() else {
@@ -115,27 +129,15 @@ impl Client {
         true
     }
 
-    /// Why the server does not take a request as a whole.
-    fn refused_request(&self, request: &Request) -> Option<ReasonCode> {
+    /// The answer to a request that the server does not take, as it would give it if it did not end the connection.
+    fn refused_request(&self, request: &Request) -> Option<Vec<ReasonCode>> {
         let live = self.live.as_ref()?;
         let Request::Subscribe(subscriptions) = request else {
             return None;
         };
         let version = self.options.version;
-        subscriptions.iter().find_map(|one| live.limits.refuse_subscription(version, one))
-    }
-
-    /// Answers a request as the server would, if it did not end the connection.
-    fn refuse_request(&mut self, ticket: Option<Ticket>, request: &Request, code: ReasonCode) {
-        let Request::Subscribe(subscriptions) = request else {
-            return;
-        };
-        for one in subscriptions {
-            self.subscriptions.remove(&one.filter);
-        }
-        let codes = alloc::vec![code; subscriptions.len()];
-        let properties = PropertiesBuf::new();
-        self.events.extend(ticket.map(|ticket| Event::Answered { ticket, codes, properties }));
+        let code = subscriptions.iter().find_map(|one| live.limits.refuse_subscription(version, one))?;
+        Some(alloc::vec![code; subscriptions.len()])
     }
 
     fn write_request(&mut self, now: Duration, id: PacketId, request: &Request) -> Option<()> {
