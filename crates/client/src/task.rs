@@ -442,7 +442,7 @@ impl Task {
         self.session.continue_authentication(now, &answer).map_err(too_long)
     }
 
-    /// The server is content; perhaps we are not.
+    /// The server is content; perhaps we are not, and the connection ends. [MQTT-4.12.1-2]
     fn authenticated(&mut self, said: &PropertiesBuf) -> Result<(), ConnectError> {
         let Some(Exchanging { mut exchange, done }) = self.authentication.take() else {
             return Ok(());

@@ -127,6 +127,26 @@ async fn a_server_that_does_not_prove_itself_is_left() {
 }
 
 #[tokio::test]
+async fn a_server_that_fails_to_prove_itself_again_is_left() {
+    let (listener, endpoint) = server().await;
+    let client = Client::start(endpoint.authentication(Plus), options());
+    let (mut peer, _) = Peer::accept(&listener).await;
+    let mut events = client.events();
+    accept_with(&mut peer, b"proof").await;
+    while !matches!(events.next().await.unwrap(), ConnectionEvent::Connected { .. }) {}
+    let again = tokio::spawn({
+        let client = client.clone();
+        async move { client.reauthenticate(Plus).await }
+    });
+    let first = method_and(b"first");
+    peer.expect(Packet::Auth(Auth::new(ReasonCode::ReAuthenticate, first.as_properties()))).await;
+    let guess = method_and(b"guess");
+    peer.write(Packet::Auth(Auth::new(ReasonCode::Success, guess.as_properties()))).await;
+    peer.expect_end().await; // [MQTT-4.12.1-2]
+    assert!(again.await.unwrap().is_err());
+}
+
+#[tokio::test]
 async fn what_cannot_be_authenticated_again_is_told() {
     let (listener, endpoint) = server().await;
     let client = Client::start(endpoint, options());

@@ -343,6 +343,7 @@ impl<C: Core> Driver<C> {
         self.counters().buffered_now() > self.io.shared.limits.buffered as u64
     }
 
+    /// There is no room for what came: its connection ends. 3.1.1: [MQTT-4.8.0-2]
     fn over_limit(&mut self, id: ConnId, which: &'static str) {
         add(&self.counters().dropped_over_limit, 1);
         self.socket_failed(id, Why::Limit(which));

@@ -67,6 +67,23 @@ fn a_reader_that_stops_holds_a_bounded_amount_and_then_gets_all() {
 }
 
 #[test]
+fn who_buffers_more_when_all_is_full_is_ended_and_nobody_else() {
+    // 3.1.1: [MQTT-4.8.0-2]
+    let limits = Limits { buffered: 200_000, ..Limits::default() };
+    let mut sim = Sim::new(1, 1, limits, vec![ServerOptions::default()], |_| Echo::quiet());
+    let (stuck, other) = (sim.connect(0, None).unwrap(), sim.connect(0, None).unwrap());
+    sim.set_reading(stuck, false);
+    sim.write(stuck, &vec![7; 1_000_000]);
+    sim.run(10 * SECOND);
+    assert_eq!(sim.counters().snapshot().dropped_over_limit, 1);
+    sim.set_reading(stuck, true);
+    sim.run(SECOND);
+    assert!(sim.is_ended(stuck));
+    sim.write(other, b"still here");
+    assert_eq!(read_all(&mut sim, other, 10), b"still here");
+}
+
+#[test]
 fn a_connection_that_moves_to_another_worker_loses_nothing() {
     for seed in 0..20 {
         let (events, heard) = channel();
