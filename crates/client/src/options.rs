@@ -74,7 +74,7 @@ pub struct Options {
     /// The highest topic alias to accept (5.0).
     pub topic_alias_maximum: u16,
     /// Messages of QoS 1 and 2 to have under way at once to the server. `None`: as many as it says that it takes in 5.0,
-    /// and 100 before, where it cannot say.
+    /// and 20 before, where it cannot say.
     pub in_flight: Option<NonZeroU16>,
     /// What becomes of messages under way when the server has lost the session.
     pub session_lost: SessionLost,

@@ -103,11 +103,12 @@ impl Options {
     }
 }
 
-/// What servers take that cannot say what they take: several refuse or ignore what goes beyond, of QoS 2 above all.
-const IN_FLIGHT_BEFORE_5: NonZeroU16 = NonZeroU16::new(100).expect("not zero");
+/// What servers take that cannot say what they take: several refuse or ignore what goes beyond. mosquitto's usual limit
+/// is 20: at the 21st message of QoS 2 it closes the connection, and would do so again for ever.
+const IN_FLIGHT_BEFORE_5: NonZeroU16 = NonZeroU16::new(20).expect("not zero");
 
 impl Options {
-    /// As many as the server takes in 5.0, where it says so itself; 100 before.
+    /// As many as the server takes in 5.0, where it says so itself; 20 before.
     fn in_flight(version: Version) -> NonZeroU16 {
         match version {
             Version::V5 => NonZeroU16::MAX,
