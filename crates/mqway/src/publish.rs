@@ -5,10 +5,11 @@ mod source;
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::num::NonZeroU16;
 
 use clap::ArgAction::SetTrue;
 use clap::builder::FalseyValueParser;
-use mqway_client::{Client, Delivery, Message, PropertiesBuf, PublishError, QoS, Version};
+use mqway_client::{Client, Delivery, Message, Options, PropertiesBuf, PublishError, QoS, Version};
 use tokio::time::Instant;
 
 use crate::client_flags::{ClientFlags, Place, qos, topic_name};
@@ -18,7 +19,10 @@ use crate::online::{self, Interrupt, Online, Policy};
 use crate::quantity::Seconds;
 pub use source::{Source, SourceFlags};
 
-/// Bytes of lines that were read and are not acknowledged: beyond it the pipe waits.
+/// Lines that were read and are not acknowledged: beyond it the pipe waits.
+const MOST_LINES: usize = 1000;
+
+/// Their bytes, likewise.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 
 /// Publish messages: one, or each line of stdin
@@ -49,10 +53,10 @@ pub struct Args {
     /// Wait this long between one time and the next
     #[arg(long, value_name = "SECS", env = "MQWAY_REPEAT_DELAY", default_value = "0")]
     repeat_delay: Seconds,
-    /// Lines that may be under way at once, not yet acknowledged
-    #[arg(short = 'M', long, value_name = "N", env = "MQWAY_MAX_INFLIGHT", default_value = "1000")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    max_inflight: u32,
+    /// Messages of QoS 1 and 2 to have under way at once, not yet acknowledged [default: as many as the server takes, and
+    /// 20 before 5.0, where it cannot say]
+    #[arg(short = 'M', long, value_name = "N", env = "MQWAY_MAX_INFLIGHT")]
+    max_inflight: Option<NonZeroU16>,
 }
 
 /// Publishes what the flags say.
@@ -78,7 +82,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     };
     let source = args.source.source(args.stdin_line)?;
     let endpoint = flags.endpoint(&server, version)?;
-    let options = flags.options(version, &properties)?;
+    let options = Options { in_flight: args.max_inflight, ..flags.options(version, &properties)? };
     let policy = Policy::new(flags.retry, matches!(source, Source::Lines));
     online::runtime()?.block_on(async {
         let mut interrupt = Interrupt::catch()?;
@@ -157,7 +161,6 @@ impl<'a> Publisher<'a> {
 
     /// The lines of stdin. Returns at their end; those in the window are not acknowledged then.
     async fn lines(&mut self, window: &mut Window) -> Result<(), Failure> {
-        let most = usize::try_from(self.args.max_inflight).unwrap_or(usize::MAX);
         let mut batches = lines::read();
         while let Some(batch) = batches.recv().await {
             for line in batch? {
@@ -166,7 +169,7 @@ impl<'a> Publisher<'a> {
                 let delivery = self.client.enqueue(message).await.map_err(|error| refusal(&error))?;
                 window.bytes += len;
                 window.deliveries.push_back((len, delivery));
-                self.settle(window, most - 1, MOST_BYTES).await?;
+                self.settle(window, MOST_LINES, MOST_BYTES).await?;
             }
         }
         Ok(())

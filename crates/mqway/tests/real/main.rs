@@ -14,6 +14,7 @@ mod limits;
 mod load;
 mod matrix;
 mod ping;
+mod same;
 mod tap;
 mod tls;
 mod upstreams;
