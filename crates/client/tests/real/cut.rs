@@ -156,3 +156,63 @@ async fn a_receiver_in_bad_weather_misses_nothing_and_gets_it_in_order() {
     sender.disconnect().await;
     receiver.disconnect().await;
 }
+
+/// Chance that can be had again (xorshift).
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+
+    fn weather(&mut self) -> (Weather, Duration) {
+        let millis = Duration::from_millis;
+        match self.below(8) {
+            0 => (Weather::Silent, millis(self.below(3_000))),
+            1 | 2 => (Weather::Cut, millis(self.below(300))),
+            3 => (Weather::Slow(millis(self.below(5))), millis(self.below(1_000))),
+            _ => (Weather::Fine, millis(self.below(1_500))),
+        }
+    }
+}
+
+async fn any_weather(link: &Link, mut chance: Chance, end: Instant) {
+    while Instant::now() < end {
+        let (weather, time) = chance.weather();
+        link.becomes(weather);
+        sleep(time).await;
+    }
+    link.becomes(Weather::Fine);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: minutes of bad weather on both sides"]
+async fn nothing_is_lost_whatever_the_weather_on_both_sides() {
+    let short = std::env::var_os("MQWAY_TEST_SHORT").is_some_and(|value| value != "0");
+    let time = if short { 15 * SECOND } else { 180 * SECOND };
+    let seed = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64 | 1;
+    println!("seed {seed}");
+    let mosquitto = Mosquitto::start();
+    let (receiver, subscription, back) = receiver(&mosquitto).await;
+    let receiving = tokio::spawn(receive_all(subscription));
+    let out = Link::to(mosquitto.tcp()).await;
+    let sender = Client::start(out.endpoint(), alert("sender"));
+    let end = Instant::now() + time;
+    let numbers = (0..).take_while(|_| Instant::now() < end);
+    let everything = async {
+        tokio::join!(
+            publish_all(&sender, numbers, Duration::from_millis(2)),
+            any_weather(&out, Chance(seed), end),
+            any_weather(&back, Chance(seed.rotate_left(32)), end)
+        )
+    };
+    let (count, (), ()) = timeout(time + LIMIT, everything).await.expect("an end");
+    let received = timeout(LIMIT, receiving).await.expect("the last word").unwrap();
+    println!("{count} numbers");
+    check(&received, count);
+    sender.disconnect().await;
+    receiver.disconnect().await;
+}
