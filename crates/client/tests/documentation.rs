@@ -52,15 +52,19 @@ fn every_public_item_is_shown_in_an_example() {
 }
 
 fn sources() -> Vec<(String, String)> {
+    sources_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+}
+
+fn sources_below(root: &Path) -> Vec<(String, String)> {
     let mut sources = Vec::new();
-    let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut directories = vec![root.to_owned()];
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 directories.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().display().to_string();
+                let name = path.strip_prefix(root.parent().unwrap()).unwrap().display().to_string();
                 sources.push((name, std::fs::read_to_string(path).unwrap()));
             }
         }
@@ -68,7 +72,40 @@ fn sources() -> Vec<(String, String)> {
     sources
 }
 
-/// The names that lib.rs defines, or takes out of its modules. What it takes from other crates is shown there.
+#[test]
+fn every_type_of_other_crates_that_this_one_hands_on_is_shown_there() {
+    let mut bare = Vec::new();
+    for (package, name) in handed_on() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(&package).join("src");
+        let all = sources_below(&source);
+        let found = all.iter().flat_map(|(file, text)| items(file, text)).find(|item| item.name == name);
+        if found.is_none_or(|item| item.examples().is_empty()) {
+            bare.push(format!("crates/{package}: {name} has no example"));
+        }
+    }
+    assert!(bare.is_empty(), "\n{}\n", bare.join("\n"));
+}
+
+/// Crate and name of what lib.rs takes from other crates of ours, by the name that it has there.
+fn handed_on() -> Vec<(String, String)> {
+    let library = include_str!("../src/lib.rs");
+    let mut names = Vec::new();
+    for statement in library.split("\npub use mqway_").skip(1) {
+        let statement = statement.split(';').next().unwrap();
+        let package = statement.split("::").next().unwrap();
+        let list = statement.rsplit("::").next().unwrap();
+        for name in list.trim_matches(['{', '}']).split(',') {
+            let name = name.trim().trim_end_matches('}').split(" as ").next().unwrap().trim();
+            if !name.is_empty() {
+                names.push((package.to_owned(), name.to_owned()));
+            }
+        }
+    }
+    assert!(names.len() > 10, "found only {names:?}");
+    names
+}
+
+/// The names that lib.rs defines, or takes out of its modules.
 fn exported() -> Vec<String> {
     let library = include_str!("../src/lib.rs");
     let mut names: Vec<_> = items("src/lib.rs", library)

@@ -2,6 +2,13 @@ use core::fmt;
 use core::num::NonZeroU16;
 
 /// Quality of service of an application message (5.0 §4.3).
+///
+/// ```
+/// use mqway_codec::QoS;
+///
+/// assert!(QoS::AtLeastOnce < QoS::ExactlyOnce);
+/// assert_eq!(QoS::from_u8(2), Some(QoS::ExactlyOnce));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum QoS {

@@ -6,6 +6,13 @@ use crate::PacketType;
 macro_rules! reason_codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal, [$($packet:ident)*];)*) => {
         /// The outcome of a request, or why a connection ends (5.0 §2.4). From 0x80 on it is a failure.
+        ///
+        /// ```
+        /// use mqway_codec::ReasonCode;
+        ///
+        /// assert!(ReasonCode::NotAuthorized.is_error());
+        /// assert_eq!(ReasonCode::QuotaExceeded.name(), "Quota exceeded");
+        /// ```
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum ReasonCode {

@@ -1,6 +1,12 @@
 use core::fmt;
 
 /// A version of the protocol, named by what its CONNECT says.
+///
+/// ```
+/// use mqway_codec::Version;
+///
+/// assert_eq!(Version::from_level(4), Some(Version::V3_1_1));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Version {

@@ -51,6 +51,13 @@ pub struct Subscription<'a> {
 }
 
 /// The options of a subscription (5.0 §3.8.3.1). Before 5.0 there is only the QoS.
+///
+/// ```
+/// use mqway_codec::{QoS, RetainHandling, SubscribeOptions};
+///
+/// let options = SubscribeOptions { retain_handling: RetainHandling::SendIfNew, ..SubscribeOptions::new(QoS::AtLeastOnce) };
+/// assert_eq!(options.to_byte(), 0x11);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SubscribeOptions {
     /// The highest QoS to receive with.
@@ -64,6 +71,12 @@ pub struct SubscribeOptions {
 }
 
 /// Which retained messages a SUBSCRIBE brings (5.0 §3.8.3.1).
+///
+/// ```
+/// use mqway_codec::{RetainHandling, SubscribeOptions};
+///
+/// assert_eq!(SubscribeOptions::default().retain_handling, RetainHandling::Send);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum RetainHandling {

@@ -9,6 +9,16 @@ use crate::writer::{check_binary, check_string, put_binary, put_u16, put_u32};
 use crate::{QoS, varint};
 
 /// One property and its value (5.0 §2.2.2.2).
+///
+/// ```
+/// use mqway_codec::{Property, PropertiesBuf};
+///
+/// let mut properties = PropertiesBuf::new();
+/// properties.push(Property::ContentType("text/plain"))?;
+/// properties.push(Property::UserProperty("origin", "kitchen"))?;
+/// assert_eq!(properties.as_properties().content_type(), Some("text/plain"));
+/// # Ok::<(), mqway_codec::EncodeError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Property<'a> {
     /// Whether the payload is text. Absent: unspecified.

@@ -106,6 +106,15 @@ pub enum Outcome {
 }
 
 /// What a server says about a message.
+///
+/// ```
+/// use mqway_codec::{PropertiesBuf, ReasonCode};
+/// use mqway_session::client::Receipt;
+///
+/// let receipt =
+///     Receipt { reason: ReasonCode::NoMatchingSubscribers, properties: PropertiesBuf::new(), resent: false };
+/// assert_eq!(receipt.to_string(), "No matching subscribers");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// From 0x80 on the server refused the message.
@@ -117,6 +126,17 @@ pub struct Receipt {
 }
 
 /// What a server says about a connection.
+///
+/// ```
+/// use mqway_codec::{Property, PropertiesBuf, ReasonCode};
+/// use mqway_session::client::Notice;
+///
+/// let mut properties = PropertiesBuf::new();
+/// properties.push(Property::ReasonString("closed for lunch"))?;
+/// let notice = Notice { reason: ReasonCode::ServerBusy, properties };
+/// assert_eq!(notice.to_string(), "Server busy (\"closed for lunch\")");
+/// # Ok::<(), mqway_codec::EncodeError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// Why.

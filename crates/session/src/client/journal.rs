@@ -15,6 +15,13 @@ use mqway_codec::{PacketId, PropertiesBuf, ReasonCode};
 use super::{Client, Message, Options, Publication, Receipt, Released, Ticket};
 
 /// Something that must survive the process has changed.
+///
+/// ```
+/// use mqway_session::client::{Change, Message};
+///
+/// let change = Change::Accepted { ticket: 1, message: Message::new("a", "b").into() };
+/// assert!(matches!(change, Change::Accepted { ticket: 1, .. }));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A message of QoS 1 or 2 was accepted.
@@ -83,6 +90,15 @@ impl Change {
 }
 
 /// What a store remembers of a session.
+///
+/// ```
+/// use mqway_codec::Version;
+/// use mqway_session::client::{Client, Message, Options, Progress, Saved};
+///
+/// let messages = vec![(1, Progress::Queued(Message::new("a", "b").into()))];
+/// let client = Client::restore(Options::new(Version::V5), Saved { messages, ..Saved::default() });
+/// # drop(client);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Saved {
     /// Messages that are not done with, by growing ticket.
@@ -92,6 +108,15 @@ pub struct Saved {
 }
 
 /// How far a message is.
+///
+/// ```
+/// use mqway_session::client::Progress;
+///
+/// /// Whether the server has the message already.
+/// fn is_over(progress: &Progress) -> bool {
+///     matches!(progress, Progress::Released(_))
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// It waits.

@@ -8,6 +8,17 @@ use core::fmt;
 use mqway_codec::{PacketId, PropertiesBuf, Property, QoS};
 
 /// A message to publish.
+///
+/// ```
+/// use mqway_codec::{Property, PropertiesBuf, QoS};
+/// use mqway_session::client::Message;
+///
+/// let mut properties = PropertiesBuf::new();
+/// properties.push(Property::MessageExpiryInterval(60))?;
+/// let message = Message { qos: QoS::AtLeastOnce, retain: true, properties, ..Message::new("kitchen/light", "on") };
+/// # assert_eq!(message.payload, b"on");
+/// # Ok::<(), mqway_codec::EncodeError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     /// The topic name.
@@ -49,6 +60,16 @@ impl fmt::Debug for Message {
 }
 
 /// A message that has come.
+///
+/// ```
+/// use mqway_session::client::Incoming;
+///
+/// fn show(message: &Incoming) -> String {
+///     let kept = if message.retain { " (retained)" } else { "" };
+///     let reason = message.properties.as_properties().content_type().unwrap_or("no type");
+///     format!("{}{kept}: {} bytes, {reason}", message.topic, message.payload.len())
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incoming {
     /// The topic name, also where an alias stood for it.
@@ -84,6 +105,15 @@ impl Incoming {
 }
 
 /// The right to acknowledge one message, once.
+///
+/// ```
+/// use mqway_session::client::{AckToken, Incoming};
+///
+/// /// Some to be carried out later, each with what acknowledges it then.
+/// fn for_later(messages: Vec<Incoming>) -> Vec<(Box<[u8]>, Option<AckToken>)> {
+///     messages.into_iter().map(|message| (message.payload, message.token)).collect()
+/// }
+/// ```
 #[derive(Debug, PartialEq, Eq)]
 pub struct AckToken {
     pub(super) id: PacketId,

@@ -45,6 +45,14 @@ use owed::Owed;
 pub type Ticket = u64;
 
 /// What becomes of messages of QoS 1 and 2 that were accepted here, when the server has forgotten the session.
+///
+/// ```
+/// use mqway_codec::Version;
+/// use mqway_session::client::{Options, SessionLost};
+///
+/// // Better none than twice.
+/// let options = Options { session_lost: SessionLost::Fail, ..Options::new(Version::V5) };
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SessionLost {
     /// They are sent again, as new messages: none is lost, and some may arrive twice.

@@ -12,6 +12,16 @@ use mqway_codec::{
 use super::{Client, Event, Fault, Ticket};
 
 /// What to receive, and how.
+///
+/// ```
+/// use mqway_codec::{QoS, SubscribeOptions, SubscriptionId};
+/// use mqway_session::client::Subscription;
+///
+/// let of_others = SubscribeOptions { no_local: true, ..SubscribeOptions::new(QoS::AtLeastOnce) };
+/// let subscription =
+///     Subscription { options: of_others, identifier: SubscriptionId::new(7), ..Subscription::new("chat/#", QoS::AtMostOnce) };
+/// # assert_eq!(subscription.options.qos, QoS::AtLeastOnce);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
     /// The topic filter.
