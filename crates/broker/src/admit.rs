@@ -8,9 +8,10 @@ use mqway_engine::{CloseCode, ConnId, Io};
 use mqway_routing::Hint;
 use mqway_session::server::{Fault, Hello, Refusal, answer_to_faulty};
 
-use crate::clients::{Open, State, Timer};
+use crate::clients::{Author, Open, State, Timer};
 use crate::core::{BrokerCore, Peer};
 use crate::counters::Tally;
+use crate::familiar::Familiar;
 use crate::mail::Mail;
 use crate::shared::SessionRef;
 
@@ -118,9 +119,13 @@ impl BrokerCore {
         }
         let open = Open {
             receiver: hello.receiver(terms, io.now()),
-            session,
-            hint: Hint::default(),
-            last_topic: None,
+            familiar: Familiar::default(),
+            author: Author {
+                session,
+                version: hello.connect().version,
+                hint: Hint::default(),
+                last_topic: None,
+            },
             replays: Vec::new(),
             paused: false,
         };

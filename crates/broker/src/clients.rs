@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqway_codec::Decoder;
+use mqway_codec::{Decoder, Version};
 use mqway_engine::ConnId;
 use mqway_routing::{Hint, RetainedCursor};
 use mqway_session::server::Receiver;
 
 use crate::deliver::Grant;
+use crate::familiar::Familiar;
 use crate::shared::SessionRef;
 
 /// One connection.
@@ -30,15 +31,23 @@ pub(crate) enum State {
 /// An accepted client's connection, but for the sending half, which the session has.
 pub(crate) struct Open {
     pub receiver: Receiver,
-    pub session: SessionRef,
-    /// Where the route of its last message was.
-    pub hint: Hint,
-    /// The topic of its last message that was kept.
-    pub last_topic: Option<Arc<str>>,
+    /// How its last PUBLISH began.
+    pub familiar: Familiar,
+    pub author: Author,
     /// Retained messages that it is still to get; the last one is under way.
     pub replays: Vec<Replay>,
     /// Its reading is stopped, until its own output or another worker has caught up.
     pub paused: bool,
+}
+
+/// Whose messages they are, and what is remembered of them.
+pub(crate) struct Author {
+    pub session: SessionRef,
+    pub version: Version,
+    /// Where the route of the last one was.
+    pub hint: Hint,
+    /// The topic of the last one that somebody kept.
+    pub last_topic: Option<Arc<str>>,
 }
 
 /// The retained messages of one subscription.

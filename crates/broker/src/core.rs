@@ -72,7 +72,7 @@ impl BrokerCore {
         let Some(client) = self.clients.find(conn) else { return };
         // Before CONNACK there is no word for it. [MQTT-3.14.0-1]
         if let Some(open) = client.open() {
-            let session = open.session;
+            let session = open.author.session;
             let version = open.receiver.version();
             if let Some(home) = self.house.desk.sessions.find(session) {
                 let most = home.state.sender().map_or(u32::MAX, |sender| sender.maximum_packet());
@@ -99,7 +99,7 @@ impl BrokerCore {
     pub(crate) fn forget(&mut self, io: &mut Io<Mail>, conn: ConnId) {
         let Some(mut client) = self.clients.remove(conn) else { return };
         let Some(open) = client.open() else { return };
-        let session = open.session;
+        let session = open.author.session;
         let house = &mut self.house;
         let Some(home) = house.desk.sessions.find(session).filter(|home| home.conn == Some(conn)) else {
             return;
@@ -255,7 +255,7 @@ impl Core for BrokerCore {
         open.paused = true;
         io.pause(conn);
         self.house.desk.tally.pauses += 1;
-        if let Some(home) = self.house.desk.sessions.find(open.session) {
+        if let Some(home) = self.house.desk.sessions.find(open.author.session) {
             home.blocked = true;
             if let Some(load) = home.load {
                 self.house.shared.loads.set_away(load, true);
@@ -267,7 +267,7 @@ impl Core for BrokerCore {
         let Some(open) = self.clients.find(conn).and_then(|client| client.open()) else { return };
         open.paused = false;
         open.receiver.heard(io.now());
-        let session = open.session;
+        let session = open.author.session;
         io.resume(conn);
         if let Some(load) = self.house.desk.sessions.find(session).and_then(|home| home.load) {
             self.house.shared.loads.set_away(load, false);

@@ -118,7 +118,7 @@ impl Desk {
                 }
             }
             if let Some(grant) = grant {
-                self.hand(io, subscriber, draft, grant);
+                self.hand(io, subscriber, draft, &grant);
             }
         }
         for share in route.shares() {
@@ -151,7 +151,7 @@ impl Desk {
         {
             self.shared.loads.more(load);
         }
-        self.hand(io, member.subscriber, draft, grant);
+        self.hand(io, member.subscriber, draft, &grant);
     }
 
     /// The member with the least to do, and of those that are equal another each time.
@@ -170,7 +170,7 @@ impl Desk {
 
     /// Takes a message to one session, here or at another worker.
     #[inline]
-    fn hand(&mut self, io: &mut Io<Mail>, to: SessionRef, draft: &mut Draft<'_>, grant: Grant) {
+    fn hand(&mut self, io: &mut Io<Mail>, to: SessionRef, draft: &mut Draft<'_>, grant: &Grant) {
         if usize::from(to.worker) == self.worker {
             self.deliver(io, to, draft, grant);
         } else {
@@ -178,20 +178,20 @@ impl Desk {
         }
     }
 
-    fn send_away(&mut self, to: SessionRef, draft: &mut Draft<'_>, grant: Grant) {
+    fn send_away(&mut self, to: SessionRef, draft: &mut Draft<'_>, grant: &Grant) {
         let worker = usize::from(to.worker);
         let message = draft.shared();
         if let (Some(parcels), Some(bytes)) =
             (self.parcels.get_mut(worker), self.shared.on_the_way.get(worker))
         {
             bytes.fetch_add(message.size() as i64, Ordering::Relaxed);
-            parcels.push(Parcel { to, message, grant });
+            parcels.push(Parcel { to, message, grant: grant.clone() });
         }
     }
 
     /// Takes a message to a session that is at home here.
     #[inline]
-    pub fn deliver(&mut self, io: &mut Io<Mail>, to: SessionRef, draft: &mut Draft<'_>, grant: Grant) {
+    pub fn deliver(&mut self, io: &mut Io<Mail>, to: SessionRef, draft: &mut Draft<'_>, grant: &Grant) {
         let Some(home) = self.sessions.find(to) else { return };
         let qos = draft.qos.min(grant.qos); // [MQTT-3.8.4-8]
         // [MQTT-3.3.1-12], [MQTT-3.3.1-13]; 3.1.1: [MQTT-3.3.1-9]
@@ -205,7 +205,7 @@ impl Desk {
         if qos > QoS::AtMostOnce {
             let delivery = Delivery {
                 message: draft.shared(),
-                identifiers: grant.identifiers,
+                identifiers: grant.identifiers.clone(),
                 retain,
                 share: grant.share,
             };
@@ -219,6 +219,7 @@ impl Desk {
         let Some(sender) = home.state.sender() else { return };
         let letter = Letter {
             serial: draft.serial,
+            raw: draft.raw,
             topic: draft.topic,
             payload: draft.payload,
             properties: draft.properties,
@@ -305,6 +306,7 @@ impl Desk {
             let message = &*delivery.message;
             let letter = Letter {
                 serial: draft.filter(|draft| draft.is(&delivery.message)).map_or(0, |draft| draft.serial),
+                raw: None,
                 topic: &message.topic,
                 payload: &message.payload,
                 properties: message.properties.as_properties(),
@@ -355,7 +357,7 @@ impl Desk {
                 Some((serial, same)) if Arc::ptr_eq(same, &message) => *serial,
                 _ => self.next_serial(),
             };
-            self.deliver(io, to, &mut Draft::of(serial, &message, None), grant);
+            self.deliver(io, to, &mut Draft::of(serial, &message, None), &grant);
             last = Some((serial, message));
         }
         if let Some(on_the_way) = self.shared.on_the_way.get(self.worker) {

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use mqway_codec::{PropertiesBuf, QoS, ReasonCode, TopicName};
+use mqway_codec::{PropertiesBuf, QoS, ReasonCode, TopicName, Version};
 use mqway_engine::{ConnId, Io};
 use mqway_routing::{Hint, RouteCache};
 use mqway_session::server::{Event, Fault, Incoming};
 
-use crate::clients::{Open, Timer};
+use crate::clients::{Author, Open, Timer};
 use crate::counters::Tally;
 use crate::deliver::{Desk, release};
 use crate::mail::Mail;
 use crate::message::{Draft, Message};
+use crate::payload::Payload;
 use crate::sessions::Home;
 use crate::shared::{Agreed, SessionRef, Shared};
 
@@ -58,11 +59,28 @@ impl House {
 
     /// Serves the packets in `bytes`. Returns how many bytes are done with, and what follows.
     pub fn serve(&mut self, io: &mut Io<Mail>, conn: ConnId, open: &mut Open, bytes: &[u8]) -> (usize, Then) {
-        let (version, session) = (open.receiver.version(), open.session);
+        let (version, session) = (open.author.version, open.author.session);
         let mut used = 0;
         open.receiver.heard(io.now());
         loop {
-            let (packet, len) = match open.receiver.next(&bytes[used..]) {
+            let rest = &bytes[used..];
+            if let Some((publish, len)) = open.familiar.next(version, self.shared.terms.maximum_packet, rest)
+            {
+                used += len;
+                self.desk.tally.packets_received += 1;
+                let raw = (publish.qos == QoS::AtMostOnce).then_some((version, &rest[..len]));
+                let Some(home) = self.desk.sessions.find(session) else { return (used, Then::Leave) };
+                match open.receiver.publish(&mut home.state, publish, &mut self.answer) {
+                    Ok(Some(incoming)) => {
+                        self.take_over(io, &incoming, raw, &mut open.author);
+                    }
+                    Ok(None) => {}
+                    Err(fault) => return (used, Then::End(fault)),
+                }
+                self.send_answer(io, conn);
+                continue;
+            }
+            let (packet, len) = match open.receiver.next(rest) {
                 Ok(Some(found)) => found,
                 Ok(None) => return (used, Then::Go),
                 Err(fault) => return (used, Then::End(fault)),
@@ -70,7 +88,6 @@ impl House {
             used += len;
             self.desk.tally.packets_received += 1;
             let Some(home) = self.desk.sessions.find(session) else { return (used, Then::Leave) };
-            self.answer.clear();
             let event = match open.receiver.take(&mut home.state, packet, &mut self.answer) {
                 Ok(event) => event,
                 Err(fault) => return (used, Then::End(fault)),
@@ -78,13 +95,8 @@ impl House {
             match event {
                 Event::None => {}
                 Event::Publish(incoming) => {
-                    let reason = self.publish(io, &incoming, session, &mut open.hint, &mut open.last_topic);
-                    if let Some(id) = incoming.publish.packet_id
-                        && let Some(home) = self.desk.sessions.find(session)
-                    {
-                        let qos = incoming.publish.qos;
-                        home.state.acknowledge(version, qos, id, reason, &mut self.answer);
-                    }
+                    open.familiar.remember(&incoming.publish);
+                    self.take_over(io, &incoming, None, &mut open.author);
                 }
                 Event::Done(delivery, reason) => {
                     if reason.is_error() {
@@ -118,6 +130,23 @@ impl House {
         }
     }
 
+    /// Publishes a message of a client and acknowledges it.
+    #[inline]
+    fn take_over(
+        &mut self,
+        io: &mut Io<Mail>,
+        incoming: &Incoming<'_>,
+        raw: Option<(Version, &[u8])>,
+        author: &mut Author,
+    ) {
+        let reason = self.publish(io, incoming, raw, author);
+        if let Some(id) = incoming.publish.packet_id
+            && let Some(home) = self.desk.sessions.find(author.session)
+        {
+            home.state.acknowledge(author.version, incoming.publish.qos, id, reason, &mut self.answer);
+        }
+    }
+
     /// However much else waits for the client. [MQTT-3.3.4-10]
     #[inline]
     fn send_answer(&mut self, io: &mut Io<Mail>, conn: ConnId) {
@@ -134,10 +163,10 @@ impl House {
         &mut self,
         io: &mut Io<Mail>,
         incoming: &Incoming<'_>,
-        session: SessionRef,
-        hint: &mut Hint,
-        last_topic: &mut Option<Arc<str>>,
+        raw: Option<(Version, &[u8])>,
+        author: &mut Author,
     ) -> ReasonCode {
+        let Author { session, hint, last_topic, .. } = author;
         let tally = &mut self.desk.tally;
         tally.publishes_received += 1;
         tally.publish_bytes_received += incoming.publish.payload.len() as u64;
@@ -147,7 +176,7 @@ impl House {
         };
         let serial = self.desk.next_serial();
         let House { shared, desk, cache, kept, .. } = self;
-        let mut draft = Draft::received(serial, incoming, session, io.now(), last_topic, kept);
+        let mut draft = Draft::received(serial, incoming, raw, *session, io.now(), last_topic, kept);
         if draft.retain {
             // [MQTT-3.3.1-8]
             retain(shared, &mut desk.tally, topic, &mut draft);
@@ -265,7 +294,7 @@ impl House {
         let _ = own.extend(others);
         let message = Message {
             topic: will.topic.into(),
-            payload: will.payload,
+            payload: Payload::from(&will.payload[..]),
             properties: own,
             expires: expiry.map(|seconds| now + std::time::Duration::from_secs(seconds.into())),
             qos: will.qos,

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqway_codec::{Properties, PropertiesBuf, Property, PropertyId, QoS, SubscriptionId};
+use mqway_codec::{Properties, PropertiesBuf, Property, PropertyId, QoS, SubscriptionId, Version};
 use mqway_routing::ShareId;
 use mqway_session::server::Incoming;
 
+use crate::Payload;
 use crate::shared::SessionRef;
 
 /// An application message, owned. It is shared by reference among all that it goes to.
@@ -15,7 +16,7 @@ pub struct Message {
     /// The topic name.
     pub topic: Arc<str>,
     /// The message itself.
-    pub payload: Box<[u8]>,
+    pub payload: Payload,
     /// The properties of 5.0, but for the message expiry interval and the topic alias.
     pub properties: PropertiesBuf,
     /// When it is of no use any more, in time since the broker's start.
@@ -28,10 +29,10 @@ pub struct Message {
 
 impl Message {
     /// A message of QoS 0, not retained.
-    pub fn new(topic: &str, payload: impl Into<Vec<u8>>) -> Message {
+    pub fn new(topic: &str, payload: impl Into<Payload>) -> Message {
         Message {
             topic: topic.into(),
-            payload: payload.into().into_boxed_slice(),
+            payload: payload.into(),
             properties: PropertiesBuf::new(),
             expires: None,
             qos: QoS::AtMostOnce,
@@ -60,7 +61,9 @@ pub(crate) struct Draft<'a> {
     pub retain: bool,
     /// The session that published it, for No Local.
     pub from: Option<SessionRef>,
-    /// The topic that its publisher used last, owned: most use the same again and again.
+    /// The packet, if its bytes may go to receivers of the same version as they are: QoS 0, no flags, no properties.
+    pub raw: Option<(Version, &'a [u8])>,
+    /// The topic of a message that its publisher had kept, owned: most use the same again and again.
     last_topic: Option<&'a mut Option<Arc<str>>>,
     shared: Option<Arc<Message>>,
 }
@@ -72,6 +75,7 @@ impl<'a> Draft<'a> {
     pub fn received(
         serial: u64,
         incoming: &Incoming<'a>,
+        raw: Option<(Version, &'a [u8])>,
         from: SessionRef,
         now: Duration,
         last_topic: &'a mut Option<Arc<str>>,
@@ -84,6 +88,7 @@ impl<'a> Draft<'a> {
             own_properties(publish.properties, now, kept)
         };
         Draft {
+            raw,
             serial,
             topic: incoming.topic,
             payload: publish.payload,
@@ -100,6 +105,7 @@ impl<'a> Draft<'a> {
     /// A message that is shared already.
     pub fn of(serial: u64, message: &'a Arc<Message>, from: Option<SessionRef>) -> Draft<'a> {
         Draft {
+            raw: None,
             serial,
             topic: &message.topic,
             payload: &message.payload,

@@ -138,7 +138,7 @@ impl House {
     pub(crate) fn replay(&mut self, io: &mut Io<Mail>, open: &mut Open) {
         let mut found = Vec::new();
         while let Some(replay) = open.replays.last_mut() {
-            let Some(home) = self.desk.sessions.find(open.session) else { return };
+            let Some(home) = self.desk.sessions.find(open.author.session) else { return };
             if home.blocked || home.state.queued() > 0 {
                 return; // Whatever frees it calls again.
             }
@@ -159,14 +159,18 @@ impl House {
                     continue;
                 }
                 let serial = self.desk.next_serial();
-                let grant = replay.grant.clone();
-                self.desk.deliver(io, open.session, &mut Draft::of(serial, &message, None), grant);
+                self.desk.deliver(
+                    io,
+                    open.author.session,
+                    &mut Draft::of(serial, &message, None),
+                    &replay.grant,
+                );
             }
             if scan == Scan::Done {
                 open.replays.pop();
             } else {
                 // The others' turn; then this goes on.
-                self.desk.unfinished.push(open.session);
+                self.desk.unfinished.push(open.author.session);
                 return;
             }
         }

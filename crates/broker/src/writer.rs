@@ -31,6 +31,8 @@ struct Head {
 pub(crate) struct Letter<'a> {
     /// Tells messages apart that follow one another; 0 for one that is written once only.
     pub serial: u64,
+    /// The packet as it came, if it may go on so to receivers of that version.
+    pub raw: Option<(Version, &'a [u8])>,
     pub topic: &'a str,
     pub payload: &'a [u8],
     pub properties: Properties<'a>,
@@ -69,6 +71,15 @@ impl Writer {
         let plain = sender.is_plain() && letter.identifiers.is_empty() && left.is_none();
         if !plain && version == Version::V5 {
             return self.write_alone(io, conn, sender, letter, left);
+        }
+        if let Some((came_in, packet)) = letter.raw
+            && is_5(came_in) == is_5(version)
+            && !letter.retain
+        {
+            if packet.len() > sender.maximum_packet() as usize {
+                return Err(Unwritten::TooLarge); // [MQTT-3.1.2-24]
+            }
+            return Ok(io.send_parts(conn, packet, &[]));
         }
         let head = self.head(version, letter)?;
         if head.len() + letter.payload.len() > sender.maximum_packet() as usize {
@@ -142,6 +153,11 @@ impl Head {
         self.id_at = self.bytes.len() - tail - if letter.id.is_some() { 2 } else { 0 };
         Some(())
     }
+}
+
+/// 3.1 and 3.1.1 write PUBLISH alike.
+fn is_5(version: Version) -> bool {
+    version == Version::V5
 }
 
 /// Bytes of the properties with their length in front.

@@ -108,7 +108,10 @@ impl Receiver {
     ) -> Result<Event<'a, M>, Fault> {
         let version = self.version;
         Ok(match packet {
-            Packet::Publish(publish) => return self.publish(session, publish, answer),
+            Packet::Publish(publish) => match self.publish(session, publish, answer)? {
+                Some(incoming) => Event::Publish(incoming),
+                None => Event::None,
+            },
             Packet::Puback(ack) => match session.outbound.puback(ack.packet_id) {
                 Ok(message) => Event::Done(Some(message), ack.reason),
                 // It was for what an earlier connection sent, or for nothing: it does no harm.
@@ -144,13 +147,17 @@ impl Receiver {
         })
     }
 
+    /// Takes a PUBLISH, as [`Receiver::take`] does. `None`: it was handed on before.
+    ///
+    /// # Errors
+    /// As there.
     #[inline]
-    fn publish<'a, M>(
+    pub fn publish<'a, M>(
         &'a mut self,
         session: &mut Session<M>,
         publish: Publish<'a>,
         answer: &mut Vec<u8>,
-    ) -> Result<Event<'a, M>, Fault> {
+    ) -> Result<Option<Incoming<'a>>, Fault> {
         if publish.qos > self.maximum_qos {
             return Err(Fault::Qos); // [MQTT-3.2.2-11]
         }
@@ -166,11 +173,11 @@ impl Receiver {
                 Arrival::Repeated => {
                     // [MQTT-4.3.3-10]: it was handed on before.
                     acknowledge(PacketType::Pubrec, version, id, ReasonCode::Success, answer);
-                    return Ok(Event::None);
+                    return Ok(None);
                 }
             }
         }
-        Ok(Event::Publish(Incoming { topic, publish }))
+        Ok(Some(Incoming { topic, publish }))
     }
 
     /// The topic of a PUBLISH that has properties.
