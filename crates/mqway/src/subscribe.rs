@@ -287,6 +287,7 @@ async fn ask(client: &Client, wanted: Vec<Wanted>, unsubscribe: &[String]) -> Re
                     all if all == wanted.len() => return Err(Failure::new(Status::Denied, told)),
                     _ => log::warn!("{told}"),
                 }
+                log::debug!("subscribed");
                 granted = true;
             }
         }

@@ -9,6 +9,7 @@ mod support;
 
 mod bench;
 mod broker;
+mod commands;
 mod defects;
 mod limits;
 mod load;
