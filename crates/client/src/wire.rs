@@ -3,12 +3,13 @@
 use std::future::poll_fn;
 use std::io;
 use std::path::Path;
-use std::task::Poll;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use mqway_transport::url::Scheme;
 use mqway_transport::websocket::CloseCode;
 use mqway_transport::{Stack, Stage};
-use tokio::io::Interest;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::endpoint::Reach;
@@ -81,25 +82,15 @@ impl Wire {
 
     /// Waits until the socket gave or took something, and deals with it. Without `read` it is only written to.
     pub async fn turn(&mut self, read: bool) -> Result<(), ConnectError> {
-        let read = read && !self.ended;
-        let interest = match (read, self.has_output()) {
-            (true, true) => Interest::READABLE | Interest::WRITABLE,
-            (true, false) => Interest::READABLE,
-            (false, true) => Interest::WRITABLE,
-            (false, false) => return poll_fn(|_| Poll::Pending).await,
-        };
-        let ready = match &self.socket {
-            Socket::Tcp(socket) => socket.ready(interest).await,
-            Socket::Unix(socket) => socket.ready(interest).await,
+        poll_fn(|context| self.poll_turn(context, read)).await
+    }
+
+    fn poll_turn(&mut self, context: &mut Context<'_>, read: bool) -> Poll<Result<(), ConnectError>> {
+        let written = self.poll_write(context).map_err(ConnectError::Network)?;
+        if read && !self.ended && self.poll_read(context)?.is_ready() {
+            return Poll::Ready(Ok(()));
         }
-        .map_err(ConnectError::Network)?;
-        if ready.is_writable() {
-            self.write().map_err(ConnectError::Network)?;
-        }
-        if read && ready.is_readable() {
-            self.read()?;
-        }
-        Ok(())
+        written.map(Ok)
     }
 
     /// Writes what the socket takes at once.
@@ -176,16 +167,39 @@ impl Wire {
         Ok(())
     }
 
-    fn read(&mut self) -> Result<(), ConnectError> {
-        let read = match &self.socket {
-            Socket::Tcp(socket) => socket.try_read(&mut self.buffer),
-            Socket::Unix(socket) => socket.try_read(&mut self.buffer),
+    /// Writes what the socket takes, and is ready when that was something.
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut any = false;
+        while self.has_output() {
+            let bytes = &self.wire[self.written..];
+            let written = match &mut self.socket {
+                Socket::Tcp(socket) => Pin::new(socket).poll_write(context, bytes),
+                Socket::Unix(socket) => Pin::new(socket).poll_write(context, bytes),
+            };
+            match written? {
+                Poll::Ready(written) => self.written += written,
+                Poll::Pending => break,
+            }
+            any = true;
+        }
+        if any { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Reads what has come. A read that does not fill the buffer has emptied the socket, as `poll_read` knows: unlike
+    /// `try_read` it waits for the next event before it asks again, which saves a system call for each that brings
+    /// something.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        let mut buffer = ReadBuf::new(&mut self.buffer);
+        let read = match &mut self.socket {
+            Socket::Tcp(socket) => Pin::new(socket).poll_read(context, &mut buffer),
+            Socket::Unix(socket) => Pin::new(socket).poll_read(context, &mut buffer),
         };
-        let len = match read {
-            Ok(len) => len,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(ConnectError::Network(error)),
-        };
+        let len = buffer.filled().len();
+        read.map(|read| read.map_err(ConnectError::Network).and_then(|()| self.receive(len)))
+    }
+
+    /// Deals with the bytes read, which are the first in the buffer; none are the end.
+    fn receive(&mut self, len: usize) -> Result<(), ConnectError> {
         let input = self.buffer.get_mut(..len).unwrap_or_default();
         let Some(stack) = &mut self.stack else {
             self.ended = len == 0;
