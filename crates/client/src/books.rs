@@ -185,13 +185,14 @@ impl Books {
             }
         };
         let arrived = Arrived { message, hold };
-        let mut found = false;
-        for stream in self.streams.iter_mut().filter(|stream| stream.wants(&arrived.message.topic)) {
-            found = true;
-            stream.give(arrived.clone(), &mut self.backlog);
-        }
-        if found {
-            return;
+        let last = self.streams.iter().rposition(|stream| stream.wants(&arrived.message.topic));
+        let takers = last.and_then(|last| self.streams.get_mut(..=last)).and_then(<[_]>::split_last_mut);
+        if let Some((last, others)) = takers {
+            for stream in others.iter_mut().filter(|stream| stream.wants(&arrived.message.topic)) {
+                stream.give(arrived.clone(), &mut self.backlog);
+            }
+            // Mostly it is the only one: it gets the message itself, not a copy.
+            return last.give(arrived, &mut self.backlog);
         }
         let topic = &arrived.message.topic;
         if self.keeps_unclaimed
