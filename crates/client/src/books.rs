@@ -8,9 +8,9 @@ use mqway_codec::{PacketId, PropertiesBuf, Publish, QoS, ReasonCode, TopicFilter
 use mqway_session::client::{
     Client as Session, Incoming, Message, NotAccepted, Outcome, Receipt, Subscription as Wanted, Ticket,
 };
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::backlog::Backlog;
 use crate::error::{PublishError, SubscribeError};
 use crate::hold::{Arrived, Hold, Sink};
 use crate::outbox::{Journal, OutboxError};
@@ -38,8 +38,7 @@ pub(crate) struct Stream {
 pub(crate) struct Books {
     pub waiters: HashMap<Ticket, Waiter>,
     pub streams: Vec<Stream>,
-    /// Messages that a stream had no room for. While there are any, the network is not read.
-    pub backlog: VecDeque<(mpsc::Sender<Arrived>, Arrived)>,
+    pub backlog: Backlog,
     /// Where there is an outbox: messages that wait, unacknowledged, for somebody to subscribe to them. They are as
     /// many as Receive Maximum allows.
     unclaimed: VecDeque<Arrived>,
@@ -78,10 +77,10 @@ impl Stream {
         self.filters.as_ref().is_none_or(|filters| filters.iter().any(|filter| matches(filter, topic)))
     }
 
-    fn give(&mut self, arrived: Arrived, backlog: &mut VecDeque<(mpsc::Sender<Arrived>, Arrived)>) {
+    fn give(&mut self, arrived: Arrived, backlog: &mut Backlog) {
         match self.asked {
             Some(_) => self.early.push_back(arrived),
-            None => backlog.push_back((self.sink.messages.clone(), arrived)),
+            None => backlog.push(self.sink.messages.clone(), arrived),
         }
     }
 }
@@ -216,7 +215,7 @@ impl Books {
             }
         }
         self.streams.push(stream);
-        self.drain_backlog();
+        self.backlog.drain();
     }
 
     /// The program wants no messages of these filters any more, and those that have waited for it are acknowledged.
@@ -276,18 +275,6 @@ impl Books {
         }
     }
 
-    pub fn drain_backlog(&mut self) {
-        while let Some((sink, incoming)) = self.backlog.pop_front() {
-            match sink.try_send(incoming) {
-                Ok(()) | Err(TrySendError::Closed(_)) => {}
-                Err(TrySendError::Full(incoming)) => {
-                    self.backlog.push_front((sink, incoming));
-                    break;
-                }
-            }
-        }
-    }
-
     pub fn published(&mut self, ticket: Ticket, outcome: Outcome) {
         let result = match outcome {
             Outcome::Sent => {
@@ -328,7 +315,9 @@ impl Books {
         if let Some(stream) = self.streams.iter_mut().find(|stream| stream.asked == Some(ticket)) {
             stream.asked = None;
             let sink = &stream.sink.messages;
-            self.backlog.extend(stream.early.drain(..).map(|arrived| (sink.clone(), arrived)));
+            for arrived in stream.early.drain(..) {
+                self.backlog.push(sink.clone(), arrived);
+            }
         }
         if let Some(Waiter::Request(done)) = self.waiters.remove(&ticket) {
             drop(done.send(codes));

@@ -41,6 +41,7 @@
 #![forbid(unsafe_code)]
 
 mod authentication;
+mod backlog;
 mod backoff;
 mod books;
 mod endpoint;

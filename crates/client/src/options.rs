@@ -63,7 +63,8 @@ pub struct Options {
     pub backoff: Backoff,
     /// The time for [`Client::disconnect`](crate::Client::disconnect) to deliver what waits.
     pub shutdown_time: Duration,
-    /// Messages that wait in a subscription until the program takes them; then the network is left alone.
+    /// Messages that wait in a subscription until the program takes them; then the network is left alone. While the
+    /// program waits for an answer, which stands behind further messages, up to 16 MiB of them may wait too.
     pub buffer: usize,
     /// Messages that wait to be sent.
     pub queue: usize,

@@ -344,10 +344,11 @@ impl Task {
             let wake = self.session.poll_timeout().and_then(|at| self.started.checked_add(at));
             let accept_by = (!self.session.is_connected()).then_some(accept_by);
             let wake = [wake, accept_by, self.leave_by()].into_iter().flatten().min();
-            let full = self.books.backlog.front().map(|(sink, _)| sink.clone());
+            let full = self.books.backlog.full();
+            let waits = !self.books.waiters.is_empty();
             let room = self.has_room() && wire.queued() < MOST_QUEUED;
             let behind = self.journal.as_ref().is_some_and(Journal::is_behind);
-            let unread = full.is_some() || behind || self.books.is_early();
+            let unread = !self.books.backlog.lets_read(waits) || behind || self.books.is_early();
             let reads = !unread && wire.queued() < MOST_UNTAKEN;
             tokio::select! {
                 stored = progress(self.journal.as_mut()) => stored?,
@@ -426,7 +427,7 @@ impl Task {
         for (position, error) in self.books.undelivered.drain(..) {
             self.listeners.tell(&ConnectionEvent::Undelivered { position, error: Arc::new(error) });
         }
-        self.books.drain_backlog();
+        self.books.backlog.drain();
         over
     }
 

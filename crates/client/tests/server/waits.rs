@@ -9,7 +9,7 @@ use mqway_codec::{Packet, Publish};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
-use crate::peer::{SOON, Server, lost, message, subscribed};
+use crate::peer::{SOON, Server, ack, lost, message, publishing, subscribed};
 
 const FIRST: Duration = Duration::from_millis(40);
 const BACKOFF: Backoff =
@@ -230,4 +230,23 @@ async fn limits_beyond_all_reason_are_no_limits() {
     drop(peer);
     assert!(lost(&mut events).await.1.unwrap() > Duration::from_secs(24 * 60 * 60));
     timeout(SOON, client.disconnect()).await.expect("there is nothing to deliver");
+}
+
+#[tokio::test]
+async fn a_program_that_publishes_for_each_message_is_not_held_up_by_those_it_has_not_taken_yet() {
+    let server = Server::new(Version::V5).await;
+    let client = Client::start(server.endpoint(), Options { buffer: 2, ..server.options() });
+    let mut peer = server.welcome(false).await;
+    let mut subscription = subscribed(&mut peer, &client).await;
+    // Many messages, and the answer behind them.
+    for _ in 0..500 {
+        peer.write(Packet::Publish(Publish::new("a", b"question"))).await;
+    }
+    for _ in 0..3 {
+        subscription.next().await.unwrap();
+        let answered = publishing(&client, QoS::AtLeastOnce, "answer");
+        let bytes = peer.read().await.expect("PUBLISH");
+        peer.write(Packet::Puback(ack(u16::from_be_bytes([bytes[5], bytes[6]])))).await;
+        answered.await.unwrap().unwrap();
+    }
 }
