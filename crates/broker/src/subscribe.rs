@@ -168,6 +168,10 @@ impl House {
             }
             if scan == Scan::Done {
                 open.replays.pop();
+                if open.replays.is_empty() {
+                    // Nearly all connections never need it again.
+                    open.replays = Vec::new();
+                }
             } else {
                 // The others' turn; then this goes on.
                 self.desk.unfinished.push(open.author.session);

@@ -112,16 +112,18 @@ impl Receiver {
                 Some(incoming) => Event::Publish(incoming),
                 None => Event::None,
             },
-            Packet::Puback(ack) => match session.outbound.puback(ack.packet_id) {
-                Ok(message) => Event::Done(Some(message), ack.reason),
+            Packet::Puback(ack) => match session.outbound().map(|outbound| outbound.puback(ack.packet_id)) {
+                Some(Ok(message)) => Event::Done(Some(message), ack.reason),
                 // It was for what an earlier connection sent, or for nothing: it does no harm.
-                Err(_) => Event::None,
+                Some(Err(_)) | None => Event::None,
             },
             Packet::Pubrec(ack) => received(session, version, &ack, answer),
-            Packet::Pubcomp(ack) => match session.outbound.pubcomp(ack.packet_id) {
-                Ok(()) => Event::Done(None, ReasonCode::Success),
-                Err(_) => Event::None,
-            },
+            Packet::Pubcomp(ack) => {
+                match session.outbound().map(|outbound| outbound.pubcomp(ack.packet_id)) {
+                    Some(Ok(())) => Event::Done(None, ReasonCode::Success),
+                    Some(Err(_)) | None => Event::None,
+                }
+            }
             Packet::Pubrel(ack) => {
                 let known = session.inbound.pubrel(ack.packet_id);
                 let reason = if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
@@ -201,16 +203,17 @@ fn received<'a, M>(
 ) -> Event<'a, M> {
     let id: PacketId = ack.packet_id;
     if ack.reason.is_error() {
-        return match session.outbound.pubrec_refused(id) {
-            Ok(message) => Event::Done(Some(message), ack.reason),
-            Err(_) => Event::None,
+        return match session.outbound().map(|outbound| outbound.pubrec_refused(id)) {
+            Some(Ok(message)) => Event::Done(Some(message), ack.reason),
+            Some(Err(_)) | None => Event::None,
         };
     }
     let mut taken = None;
     // [MQTT-4.3.3-4]; an identifier that is not in use is answered in kind, and ends nothing.
-    let reason = match session.outbound.pubrec(id, |message| taken = Some(message)) {
-        Ok(()) => ReasonCode::Success,
-        Err(_) => ReasonCode::PacketIdentifierNotFound,
+    let reason = match session.outbound().map(|outbound| outbound.pubrec(id, |message| taken = Some(message)))
+    {
+        Some(Ok(())) => ReasonCode::Success,
+        Some(Err(_)) | None => ReasonCode::PacketIdentifierNotFound,
     };
     acknowledge(PacketType::Pubrel, version, id, reason, answer);
     Event::Received(taken)

@@ -11,7 +11,11 @@ use crate::{Drained, Full, Inbound, Outbound, Outgoing};
 /// its way to the client. Subscriptions are kept where they are looked up.
 #[derive(Debug)]
 pub struct Session<M> {
-    pub(super) outbound: Outbound<M>,
+    /// Made for the first message of QoS 1 or 2: most sessions, most of the time, have none to send.
+    outbound: Option<Box<Outbound<M>>>,
+    queue_limit: usize,
+    /// Messages that may be under way at once on the present connection.
+    window: u16,
     pub(super) inbound: Inbound,
     sender: Option<Sender>,
     will: Option<Box<Will>>,
@@ -38,7 +42,9 @@ impl<M> Session<M> {
     /// A session without a connection. At most `queue_limit` messages wait in it, beside those in flight.
     pub fn new(queue_limit: usize) -> Session<M> {
         Session {
-            outbound: Outbound::new(queue_limit),
+            outbound: None,
+            queue_limit,
+            window: 0,
             inbound: Inbound::new(),
             sender: None,
             will: None,
@@ -56,7 +62,10 @@ impl<M> Session<M> {
         self.ends = None;
         self.expiry = granted.session_expiry;
         self.longest_expiry = terms.session_expiry;
-        self.outbound.connected(granted.in_flight.get());
+        self.window = granted.in_flight.get();
+        if let Some(outbound) = &mut self.outbound {
+            outbound.connected(self.window);
+        }
         // Before 5.0 a client knows nothing of our Receive Maximum.
         let ours = if sender.version() == Version::V5 { terms.receive_maximum.get() } else { u16::MAX };
         self.inbound.connected(ours);
@@ -66,7 +75,11 @@ impl<M> Session<M> {
     /// The connection is gone. Unless the client said otherwise, its will and the session's end become due.
     pub fn disconnected(&mut self, now: Duration) {
         self.sender = None;
-        self.outbound.disconnected();
+        self.window = 0;
+        self.outbound = self.outbound.take().filter(|outbound| !outbound.is_idle());
+        if let Some(outbound) = &mut self.outbound {
+            outbound.disconnected();
+        }
         // [MQTT-3.1.2-23]
         self.ends = (self.expiry != NEVER).then(|| now + seconds(self.expiry));
         self.will_due = self.will.as_ref().map(|will| now + seconds(will.delay));
@@ -149,43 +162,50 @@ impl<M> Session<M> {
     /// If as many wait as may; the message comes back.
     #[inline]
     pub fn push(&mut self, qos: QoS, message: M) -> Result<(), M> {
-        self.outbound.push(qos, message).map_err(|Full(message)| message)
+        let outbound = self.outbound.get_or_insert_with(|| {
+            let mut outbound = Box::new(Outbound::new(self.queue_limit));
+            if self.window > 0 {
+                outbound.connected(self.window);
+            }
+            outbound
+        });
+        outbound.push(qos, message).map_err(|Full(message)| message)
     }
 
     /// Takes the oldest message that waits: to make room for a newer one.
     pub fn pop_oldest(&mut self) -> Option<M> {
-        self.outbound.pop_oldest()
+        self.outbound.as_mut()?.pop_oldest()
     }
 
     /// The next packet that may be sent now, and how to write it. Call it until there is none.
     #[inline]
     pub fn next_outgoing(&mut self) -> Option<(Outgoing<'_, M>, &mut Sender)> {
         let sender = self.sender.as_mut()?;
-        self.outbound.next_outgoing().map(|outgoing| (outgoing, sender))
+        self.outbound.as_mut()?.next_outgoing().map(|outgoing| (outgoing, sender))
     }
 
     /// A message that [`Session::next_outgoing`] gave cannot be sent: it is done with. [MQTT-3.1.2-25]
     pub fn give_up(&mut self, qos: QoS, id: PacketId) -> Option<M> {
         match qos {
-            QoS::ExactlyOnce => self.outbound.pubrec_refused(id).ok(),
-            QoS::AtMostOnce | QoS::AtLeastOnce => self.outbound.puback(id).ok(),
+            QoS::ExactlyOnce => self.outbound()?.pubrec_refused(id).ok(),
+            QoS::AtMostOnce | QoS::AtLeastOnce => self.outbound()?.puback(id).ok(),
         }
     }
 
     /// Messages that wait.
     #[inline]
     pub fn queued(&self) -> usize {
-        self.outbound.queued()
+        self.outbound.as_ref().map_or(0, |outbound| outbound.queued())
     }
 
     /// Messages sent and not acknowledged.
     pub fn in_flight(&self) -> usize {
-        self.outbound.in_flight()
+        self.outbound.as_ref().map_or(0, |outbound| outbound.in_flight())
     }
 
     /// The session is over: every message that the client may not have, in order; with `true` if it was sent.
     pub fn drain(&mut self) -> impl Iterator<Item = (QoS, bool, M)> + '_ {
-        self.outbound.drain().filter_map(|left| match left {
+        self.outbound.iter_mut().flat_map(|outbound| outbound.drain()).filter_map(|left| match left {
             Drained::Message { qos, sent, message } => Some((qos, sent, message)),
             // With PUBREC the client took it over (5.0 §4.3.3).
             Drained::Released(()) => None,
@@ -193,6 +213,12 @@ impl<M> Session<M> {
     }
 
     /// DISCONNECT takes it back. [MQTT-3.1.2-10]; 3.1.1: [MQTT-3.1.2-10]
+    /// What is under way to the client, if anything is.
+    #[inline]
+    pub(super) fn outbound(&mut self) -> Option<&mut Outbound<M>> {
+        self.outbound.as_deref_mut()
+    }
+
     pub(super) fn forget_will(&mut self) {
         self.will = None;
     }
