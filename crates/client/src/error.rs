@@ -30,9 +30,12 @@ pub enum ConnectError {
     /// The URL, a file or an option cannot be meant like this. The client does not try again.
     #[error("{0}")]
     Options(String),
-    /// The name has no address, nothing accepted the connection, or it broke.
+    /// The name has no address, or nothing accepted the connection.
     #[error("{0}")]
     Network(#[source] io::Error),
+    /// The connection was there, and broke.
+    #[error("the connection broke: {0}")]
+    Broken(#[source] io::Error),
     /// The connection broke before its layers were up.
     #[error("connection lost during the {0}: {1}")]
     LostDuring(Stage, #[source] io::Error),

@@ -73,7 +73,7 @@ impl Wire {
         while !wire.opened {
             let stage = wire.stack.as_ref().map_or(Stage::Open, |stack| stack.stage());
             wire.turn(true).await.map_err(|error| match error {
-                ConnectError::Network(error) => ConnectError::LostDuring(stage, error),
+                ConnectError::Broken(error) => ConnectError::LostDuring(stage, error),
                 other => other,
             })?;
         }
@@ -86,7 +86,7 @@ impl Wire {
     }
 
     fn poll_turn(&mut self, context: &mut Context<'_>, read: bool) -> Poll<Result<(), ConnectError>> {
-        let written = self.poll_write(context).map_err(ConnectError::Network)?;
+        let written = self.poll_write(context).map_err(ConnectError::Broken)?;
         if read && !self.ended && self.poll_read(context)?.is_ready() {
             return Poll::Ready(Ok(()));
         }
@@ -95,7 +95,7 @@ impl Wire {
 
     /// Writes what the socket takes at once.
     pub fn flush(&mut self) -> Result<(), ConnectError> {
-        self.write().map_err(ConnectError::Network)
+        self.write().map_err(ConnectError::Broken)
     }
 
     /// Application bytes that have come. The caller drains what it has used.
@@ -195,7 +195,7 @@ impl Wire {
             Socket::Unix(socket) => Pin::new(socket).poll_read(context, &mut buffer),
         };
         let len = buffer.filled().len();
-        read.map(|read| read.map_err(ConnectError::Network).and_then(|()| self.receive(len)))
+        read.map(|read| read.map_err(ConnectError::Broken).and_then(|()| self.receive(len)))
     }
 
     /// Deals with the bytes read, which are the first in the buffer; none are the end.

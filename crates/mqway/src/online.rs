@@ -145,7 +145,7 @@ fn status(error: &ConnectError, was_connected: bool) -> Status {
         ConnectError::LostDuring(Stage::Http, _) => Status::WebSocket,
         ConnectError::LostDuring(..) => Status::Network,
         ConnectError::Transport(error) => Status::of_layers(error),
-        ConnectError::Closed | ConnectError::Disconnected(_) => Status::Lost,
+        ConnectError::Closed | ConnectError::Broken(_) | ConnectError::Disconnected(_) => Status::Lost,
         _ => Status::Other,
     }
 }

@@ -169,6 +169,9 @@ fn status_9_connection_lost() {
         packets::read(&mut stream);
     });
     each_ends_with(9, &[&at_once.url("tcp")]);
+    // What is closed with something unread is reset.
+    let resetting = Server::start(|mut stream| drop(stream.read(&mut [0])));
+    each_ends_with(9, &[&resetting.url("tcp")]);
     let later = broker_but(0x80, |stream, _, _| drop(stream.shutdown(Shutdown::Both)));
     expect_status(&["sub", &later.url("tcp"), "-t", "a", "--retry", "never"], 9);
     expect_status(&["sub", &later.url("tcp"), "-t", "a", "--retry", "initial"], 9);
