@@ -15,6 +15,9 @@ use crate::{Client, random_name};
 impl Client {
     /// Prepares to make requests whose responses come to a topic that nobody else knows.
     ///
+    /// Where a session outlives its process, [`Client::requester_at`] is better: the server would keep a subscription of each
+    /// process that was killed.
+    ///
     /// ```no_run
     /// use std::time::Duration;
     /// use mqway_client::{Client, Message};

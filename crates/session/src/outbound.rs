@@ -345,7 +345,16 @@ impl<M, K> Outbound<M, K> {
             value = value.wrapping_add(1);
             match PacketId::new(value) {
                 None => {}
-                Some(next) if next == id => return before > 0,
+                Some(next) if next == id => {
+                    // What stands out of line may have one of those.
+                    let scattered = self.window.iter().take(self.scattered);
+                    let is_free =
+                        |entry: &Entry<M, K>| self.window.range(before..).any(|free| free.id == entry.id);
+                    if before > 0 && !scattered.clone().any(is_free) {
+                        return true;
+                    }
+                    break;
+                }
                 Some(next) => self.window.push_back(Entry { id: next, state: State::Free }),
             }
         }

@@ -37,6 +37,8 @@ enum Step {
     Cut,
     /// The process is killed, and started again.
     Crash,
+    /// The link is cut, and the server forgets the session.
+    Forget,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -195,6 +197,11 @@ impl Rig {
             Step::Take => self.take(),
             Step::Cut => self.cut(),
             Step::Crash => self.crash(),
+            Step::Forget => {
+                self.server.known = false;
+                (self.server.inbound, self.server.out) = (Inbound::new(), Outbound::new(usize::MAX));
+                self.cut();
+            }
         }
         self.gather();
     }
@@ -352,6 +359,12 @@ fn encoded(packet: &Packet<'_>) -> Vec<u8> {
     bytes
 }
 
+/// All numbers up to `last` are there.
+fn at_least_once(got: &[u64], last: u64) {
+    let got: BTreeSet<_> = got.iter().copied().collect();
+    assert_eq!(got, (1..=last).collect());
+}
+
 /// All numbers up to `last` are there: those of QoS 2 once, and once more for each time that they are excused; and they
 /// came in order, of each quality of service.
 fn exactly_or_at_least_once(got: &[u64], last: u64, excused: &[u64]) {
@@ -374,7 +387,7 @@ fn exactly_or_at_least_once(got: &[u64], last: u64, excused: &[u64]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
     #[test]
     fn nothing_is_lost_or_doubled_whenever_the_process_is_killed(
         steps in prop::collection::vec(step(), 1..400)
@@ -385,5 +398,26 @@ proptest! {
         }
         rig.run_dry();
         rig.check();
+    }
+
+    #[test]
+    fn nothing_is_lost_whenever_the_process_is_killed_or_the_server_forgets(
+        steps in prop::collection::vec(prop_oneof![
+            4 => Just(Step::Publish),
+            6 => (1..8usize).prop_map(Step::Commit),
+            8 => Just(Step::Forward),
+            8 => Just(Step::Back),
+            1 => Just(Step::Cut),
+            1 => Just(Step::Crash),
+            1 => Just(Step::Forget),
+        ], 1..400)
+    ) {
+        let mut rig = Rig::new();
+        for step in &steps {
+            rig.step(step);
+        }
+        rig.run_dry();
+        at_least_once(&rig.server.got, rig.store.accepted);
+        assert!(rig.store.messages.is_empty(), "{:?}", rig.store.messages);
     }
 }

@@ -270,6 +270,33 @@ fn what_a_store_remembers_is_sent_again_in_order() {
 }
 
 #[test]
+fn what_is_put_back_keeps_its_identifiers_and_new_messages_get_others() {
+    let id = |value| PacketId::new(value).unwrap();
+    let mut out = Outbound::<u32>::new(usize::MAX);
+    // Round the end, with gaps small and large, and one that is out of line.
+    let ids: Vec<u16> = (65_000..=65_535).step_by(3).chain(1..20).chain([400, 30_000, 29_000]).collect();
+    for (message, value) in (0..).zip(&ids) {
+        out.restore(id(*value), QoS::AtLeastOnce, message);
+    }
+    assert_eq!(out.in_flight(), ids.len());
+    (1_000..2_500).for_each(|message| out.push(QoS::AtLeastOnce, message).unwrap());
+    out.connected(u16::MAX);
+    let mut sent = Vec::new();
+    while let Some(Outgoing::Publish { id, dup, message, .. }) = out.next_outgoing() {
+        sent.push((id, dup, *message));
+    }
+    let again: Vec<_> = sent.iter().filter(|(_, dup, _)| *dup).map(|(id, _, _)| id.value()).collect();
+    assert_eq!(again, ids);
+    assert_eq!(sent.len(), ids.len() + 1_500);
+    let different: std::collections::BTreeSet<_> = sent.iter().map(|(id, _, _)| *id).collect();
+    assert_eq!(different.len(), sent.len());
+    for (id, _, message) in sent.iter().rev() {
+        assert_eq!(out.puback(*id), Ok(*message));
+    }
+    assert!(out.is_idle());
+}
+
+#[test]
 fn a_full_queue_gives_the_message_back_or_makes_room() {
     let mut out = Outbound::<_>::new(1);
     out.push(QoS::AtLeastOnce, 1).unwrap();

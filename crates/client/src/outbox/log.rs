@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use mqway_session::client::Change;
@@ -41,8 +42,9 @@ impl LogStore {
     pub fn open(directory: &Path) -> Result<LogStore, OutboxError> {
         let place = |error: io::Error| storage(&directory.display(), &error);
         fs::create_dir_all(directory).map_err(place)?;
-        if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            sync_directory(parent).map_err(place)?;
+        if let Some(parent) = directory.parent() {
+            let here = parent.as_os_str().is_empty();
+            sync_directory(if here { Path::new(".") } else { parent }).map_err(place)?;
         }
         let lock = directory.join("lock");
         let lock = OpenOptions::new().write(true).create(true).truncate(false).open(lock).map_err(place)?;
@@ -142,7 +144,8 @@ impl LogStore {
 
     /// Writes all there is to a new file, beside the present one.
     fn write_new(&self, path: &Path) -> io::Result<Written> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+        // Messages are nobody else's to read.
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         let mut frames = Frames::new(0);
         frames.out.extend_from_slice(&record::head());
         let mut len = 0;

@@ -44,7 +44,7 @@ pub use memory::MemoryStore;
 /// # }
 /// ```
 ///
-/// Messages in the outbox are in memory too. It holds up to a million of them, and 256 MiB;
+/// Messages in the outbox are in memory too, with some 400 bytes beside each of them. It holds up to a million of them, and 256 MiB;
 /// [`Outbox::limits`] changes that. When it is full, whoever publishes waits.
 ///
 /// One process at a time has a directory open, and it belongs to one client identifier. A clone is a handle of the
@@ -77,7 +77,7 @@ pub(crate) struct Limits {
 
 impl Outbox {
     /// Opens the outbox in a directory, or makes one there, for a client identifier. If that is empty, the one that the
-    /// outbox was made with is used, or at first a random one.
+    /// outbox was made with is used, or at first a random one. Reads all of it: a million small messages take a second.
     ///
     /// # Errors
     /// If another process has it open, if it belongs to another client identifier, if a newer version of this library

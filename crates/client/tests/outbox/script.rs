@@ -254,6 +254,48 @@ async fn what_comes_before_the_program_has_subscribed_again_waits_for_it() {
 }
 
 #[tokio::test]
+async fn what_comes_for_a_filter_that_the_program_has_given_up_waits_for_nobody() {
+    let (listener, endpoint) = server().await;
+    let client = start(&endpoint, MemoryStore::default());
+    let (mut peer, messages) = subscribed(&listener, &client).await;
+    drop(messages);
+    assert_eq!(peer.read().await.unwrap()[0], 0xa2);
+    peer.write(publish(1, QoS::AtLeastOnce, false, "x")).await;
+    peer.expect(Packet::Puback(ack(1))).await;
+}
+
+#[tokio::test]
+async fn unsubscribing_acknowledges_what_nobody_has_taken() {
+    let (listener, endpoint) = server().await;
+    let client = start(&endpoint, MemoryStore::default());
+    let mut peer = Peer::welcome(&listener, true).await;
+    peer.write(publish(1, QoS::ExactlyOnce, true, "x")).await;
+    expect_silence(&mut peer).await;
+    let unsubscribing = tokio::spawn(async move { client.unsubscribe("a").await });
+    let mut packets = [peer.read().await.unwrap()[0], peer.read().await.unwrap()[0]];
+    packets.sort();
+    assert_eq!(packets, [0x50, 0xa2], "PUBREC and UNSUBSCRIBE");
+    unsubscribing.abort();
+}
+
+#[tokio::test]
+async fn more_than_a_stream_holds_may_come_before_its_subscription_is_answered() {
+    let (listener, endpoint) = server().await;
+    let client = Client::start(endpoint, Options { buffer: 2, ..options(None) });
+    let subscribing = tokio::spawn(async move { client.subscribe("a", QoS::AtLeastOnce).await.unwrap() });
+    let mut peer = Peer::welcome(&listener, false).await;
+    assert_eq!(peer.read().await.unwrap()[0], 0x82);
+    for id in 1..=20 {
+        peer.write(publish(id, QoS::AtLeastOnce, false, &id.to_string())).await;
+    }
+    peer.grant(1).await;
+    let mut messages = timeout(SOON, subscribing).await.unwrap().unwrap();
+    for id in 1..=20 {
+        assert_eq!(*messages.next().await.unwrap().payload, *id.to_string().as_bytes());
+    }
+}
+
+#[tokio::test]
 async fn a_message_that_failed_is_told_although_its_publisher_is_gone() {
     let (listener, endpoint) = server().await;
     let client = start(&endpoint, MemoryStore::default());

@@ -154,6 +154,8 @@ impl Client {
 
     /// The server knows nothing of what was under way. [MQTT-3.2.2-5]
     fn session_lost(&mut self) {
+        // A crash before this is safe leaves the next process to take these for messages of the server's new session.
+        // No message can be in that yet: what is subscribed to in it waits until this is safe.
         for id in self.inbound.received().collect::<Vec<_>>() {
             self.note(|| Change::Forgotten { id });
         }

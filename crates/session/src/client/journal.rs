@@ -131,10 +131,22 @@ impl Client {
     /// The session of an earlier process, or a new one if nothing is saved; from now on its changes are noted.
     pub fn restore(options: Options, saved: Saved) -> Client {
         let mut client = Client::new(options);
+        let mut journal = Vec::new();
+        // Identifiers are given in the order of tickets. So where one waits without an identifier, those behind it have
+        // theirs from a session that was lost, and the crash came before all of that was stored.
+        let mut lost = false;
         for (ticket, progress) in saved.messages {
             let publication = |message| Publication { ticket, message, resent: false };
             match progress {
-                Progress::Queued(message) => client.outbound.push_again(message.qos, publication(message)),
+                Progress::Queued(message) => {
+                    lost = true;
+                    client.outbound.push_again(message.qos, publication(message));
+                }
+                Progress::Sent(_, message) if lost => {
+                    journal.push(Change::Queued { ticket });
+                    client.outbound.push_again(message.qos, publication(message));
+                }
+                Progress::Released(_) if lost => journal.push(Change::Done { ticket }),
                 Progress::Sent(id, message) => {
                     client.known = true;
                     client.outbound.restore(id, message.qos, publication(message));
@@ -152,7 +164,7 @@ impl Client {
             client.known = true;
             client.inbound.restore(id);
         }
-        client.journal = Some(Vec::new());
+        client.journal = Some(journal);
         client
     }
 
