@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use mqway_codec::{PacketId, PropertiesBuf, Publish, QoS, ReasonCode, TopicFilter, TopicName, Version};
 use mqway_session::client::{
-    Client as Session, Incoming, Message, NotAccepted, Outcome, Receipt, Subscription as Wanted, Ticket,
+    AckToken, Client as Session, Incoming, Message, NotAccepted, Outcome, Receipt, Subscription as Wanted,
+    Ticket,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -174,8 +175,9 @@ impl Books {
         });
     }
 
-    /// Gives a message to each stream that asked for its topic.
-    pub fn hand_on(&mut self, mut message: Incoming) {
+    /// Gives a message to each stream that asked for its topic. Returns the token of one that nobody gets, and so
+    /// nobody can acknowledge.
+    pub fn hand_on(&mut self, mut message: Incoming) -> Option<AckToken> {
         let hold = match (&self.holds, message.token.take()) {
             (Some(control), Some(token)) => Some(Hold::new(message.qos, token, control.clone())),
             (_, token) => {
@@ -191,7 +193,8 @@ impl Books {
                 stream.give(arrived.clone(), &mut self.backlog);
             }
             // Mostly it is the only one: it gets the message itself, not a copy.
-            return last.give(arrived, &mut self.backlog);
+            last.give(arrived, &mut self.backlog);
+            return None;
         }
         let topic = &arrived.message.topic;
         if self.keeps_unclaimed
@@ -199,9 +202,10 @@ impl Books {
             && !self.given_up.iter().any(|filter| matches(filter, topic))
         {
             self.unclaimed.push_back(arrived);
-        } else {
-            log::debug!("mqtt: a message on {topic:?} that nobody has subscribed to");
+            return None;
         }
+        log::debug!("mqtt: a message on {topic:?} that nobody has subscribed to");
+        arrived.message.token
     }
 
     /// A new stream gets what has waited for it.

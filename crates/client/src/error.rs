@@ -165,9 +165,9 @@ pub enum SubscribeError {
     /// What was asked for came with version 5.0 of MQTT, and the client speaks another.
     #[error("only MQTT 5.0 has requests and responses")]
     NeedsVersion5,
-    /// The connection was lost before the server answered. The subscription is asked for again with the next one.
-    #[error("the connection was lost before the server answered")]
-    Unanswered,
+    /// The request cannot be sent: it is larger than the server takes.
+    #[error("the request is larger than the server takes")]
+    TooLarge,
     /// The client has ended.
     #[error("the client has ended")]
     Ended,

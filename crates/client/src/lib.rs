@@ -378,7 +378,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// If the server refuses, or the connection is lost before it answers.
+    /// If the server refuses, or the client ends before that.
     pub async fn subscribe(&self, filter: &str, qos: QoS) -> Result<Subscription, SubscribeError> {
         self.subscribe_all(vec![Wanted::new(filter, qos)]).await
     }
@@ -401,7 +401,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// If the server refuses all of them, or the connection is lost before it answers. Which of them it grants is
+    /// If the server refuses all of them, or the client ends before that. Which of them it grants is
     /// in [`Subscription::codes`].
     pub async fn subscribe_all(&self, wanted: Vec<Wanted>) -> Result<Subscription, SubscribeError> {
         for one in &wanted {
@@ -467,7 +467,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// If one of them is no filter, or the connection is lost before the server answers.
+    /// If one of them is no filter, or the client ends before the server answers.
     pub async fn subscribe_only(&self, wanted: Vec<Wanted>) -> Result<Vec<ReasonCode>, SubscribeError> {
         for one in &wanted {
             books::checked(self.version, one)?;
@@ -488,7 +488,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// If the server refuses, or the connection is lost before it answers.
+    /// If the server refuses, or the client ends before that.
     pub async fn unsubscribe(&self, filter: &str) -> Result<(), SubscribeError> {
         let codes = self.unsubscribe_all(&[filter]).await?;
         match codes.into_iter().find(|code| code.is_error()) {
@@ -508,7 +508,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// If the connection is lost before the server answers.
+    /// If the client ends before the server answers.
     pub async fn unsubscribe_all(&self, filters: &[&str]) -> Result<Vec<ReasonCode>, SubscribeError> {
         let filters = filters.iter().map(|filter| Box::from(*filter)).collect();
         let (done, answer) = oneshot::channel();

@@ -412,12 +412,16 @@ impl Task {
                 }
                 Event::Refused(notice) => over = Some(ConnectError::Refused(notice)),
                 Event::Disconnected(notice) => over = Some(ConnectError::Disconnected(notice)),
-                Event::Message(incoming) => self.books.hand_on(incoming),
+                Event::Message(incoming) => {
+                    if let Some(token) = self.books.hand_on(incoming) {
+                        self.session.acknowledge(self.started.elapsed(), token);
+                    }
+                }
                 Event::Published { ticket, outcome } => self.books.published(ticket, outcome),
                 Event::Answered { ticket, codes, properties } => {
                     self.books.answered(ticket, Ok((codes, properties)));
                 }
-                Event::Unanswered { ticket } => self.books.answered(ticket, Err(SubscribeError::Unanswered)),
+                Event::Unsent { ticket } => self.books.answered(ticket, Err(SubscribeError::TooLarge)),
                 Event::Auth { reason: ReasonCode::ContinueAuthentication, properties } => {
                     over = over.or(self.answer_challenge(&properties).err());
                 }

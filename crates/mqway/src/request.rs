@@ -6,8 +6,7 @@ use std::pin::pin;
 use clap::ArgAction::SetTrue;
 use clap::builder::FalseyValueParser;
 use mqway_client::{
-    Client, Incoming, Message, PropertiesBuf, Property, QoS, ReasonCode, SubscribeError, SubscribeOptions,
-    Version, Wanted,
+    Client, Incoming, Message, PropertiesBuf, Property, QoS, ReasonCode, SubscribeOptions, Version, Wanted,
 };
 use tokio::time::Instant;
 
@@ -166,19 +165,10 @@ async fn exchange(
 async fn ask(client: &Client, message: Message, topic: &str) -> Result<(), Failure> {
     let options = SubscribeOptions::new(message.qos);
     let wanted = vec![Wanted { filter: topic.into(), options, identifier: None }];
-    loop {
-        match client.subscribe_only(wanted.clone()).await {
-            Ok(codes) => match codes.iter().find(|code| code.is_error()) {
-                Some(code) => {
-                    let told =
-                        format_args!("the server refused the subscription to {topic:?}: {}", code.name());
-                    return Err(Failure::new(Status::Denied, told));
-                }
-                None => break,
-            },
-            Err(SubscribeError::Unanswered) => {}
-            Err(error) => return Err(Failure::other(error)),
-        }
+    let codes = client.subscribe_only(wanted).await.map_err(Failure::other)?;
+    if let Some(code) = codes.iter().find(|code| code.is_error()) {
+        let told = format_args!("the server refused the subscription to {topic:?}: {}", code.name());
+        return Err(Failure::new(Status::Denied, told));
     }
     let receipt = client.publish(message).await.map_err(|error| refusal(&error))?;
     if receipt.reason == ReasonCode::NoMatchingSubscribers {

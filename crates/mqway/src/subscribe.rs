@@ -271,37 +271,24 @@ async fn ask(client: &Client, wanted: Vec<Wanted>, unsubscribe: &[String]) -> Re
         };
         Failure::new(status, error)
     };
-    let mut granted = wanted.is_empty();
-    while !granted {
-        match client.subscribe_only(wanted.clone()).await {
-            // It is asked again with the next connection, if there is to be one.
-            Err(SubscribeError::Unanswered) => {}
-            Err(error) => return Err(failure(&error)),
-            Ok(codes) => {
-                let refused = wanted.iter().zip(&codes).filter(|(_, code)| code.is_error());
-                let refused: Vec<_> =
-                    refused.map(|(one, code)| format!("{:?}: {}", one.filter, code.name())).collect();
-                let told = format!("the server refused the subscription to {}", refused.join(", "));
-                match refused.len() {
-                    0 => {}
-                    all if all == wanted.len() => return Err(Failure::new(Status::Denied, told)),
-                    _ => log::warn!("{told}"),
-                }
-                log::debug!("subscribed");
-                granted = true;
-            }
+    if !wanted.is_empty() {
+        let codes = client.subscribe_only(wanted.clone()).await.map_err(|error| failure(&error))?;
+        let refused = wanted.iter().zip(&codes).filter(|(_, code)| code.is_error());
+        let refused: Vec<_> =
+            refused.map(|(one, code)| format!("{:?}: {}", one.filter, code.name())).collect();
+        let told = format!("the server refused the subscription to {}", refused.join(", "));
+        match refused.len() {
+            0 => {}
+            all if all == wanted.len() => return Err(Failure::new(Status::Denied, told)),
+            _ => log::warn!("{told}"),
         }
+        log::debug!("subscribed");
     }
     for filter in unsubscribe {
-        while let Err(error) = client.unsubscribe(filter).await {
-            match error {
-                SubscribeError::Unanswered => {}
-                SubscribeError::Refused(_) => {
-                    log::warn!("{filter:?}: {error}");
-                    break;
-                }
-                error => return Err(failure(&error)),
-            }
+        match client.unsubscribe(filter).await {
+            Ok(()) => {}
+            Err(error @ SubscribeError::Refused(_)) => log::warn!("{filter:?}: {error}"),
+            Err(error) => return Err(failure(&error)),
         }
     }
     Ok(())

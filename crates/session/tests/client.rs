@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mqway_codec::{
     Ack, Auth, Connack, Connect, Decoder, Disconnect, Packet, PacketId, PropertiesBuf, Property, Publish,
-    QoS, ReasonCode, ReasonCodesBuf, Suback, SubscribeOptions, Version,
+    QoS, ReasonCode, ReasonCodesBuf, Suback, Unsuback, Version,
 };
 use mqway_session::client::{
     Client, Event, Fault, Incoming, Message, NoAuthentication, NotAccepted, Options, Outcome, Receipt,
@@ -362,7 +362,7 @@ fn what_waited_for_a_server_that_does_not_take_it_is_not_sent() {
         matches!(
             &events[..],
             [
-                Event::Unanswered { ticket: 3 }, // [MQTT-3.2.2-15]
+                Event::Unsent { ticket: 3 }, // [MQTT-3.2.2-15]
                 Event::Published { ticket: 1, outcome: Outcome::QosNotSupported(_) }, // [MQTT-3.2.2-11]
                 Event::Published { ticket: 2, outcome: Outcome::RetainNotSupported(_) }, // [MQTT-3.2.2-14]
             ]
@@ -440,14 +440,24 @@ fn subscriptions_are_made_again_where_the_session_is_gone_and_not_where_it_is_th
 }
 
 #[test]
-fn a_request_whose_connection_is_lost_is_told() {
-    let mut rig = Rig::new(Version::V3_1_1);
-    rig.connect(false);
-    let options = SubscribeOptions::new(QoS::AtMostOnce);
-    rig.client.subscribe(NOW, 5, vec![Subscription { options, ..Subscription::new("a", QoS::AtMostOnce) }]);
-    rig.sent();
-    rig.client.lost();
-    assert_eq!(rig.events(), [Event::Unanswered { ticket: 5 }]);
+fn a_request_whose_connection_is_lost_is_made_again_before_later_ones() {
+    for session_present in [true, false] {
+        let mut rig = Rig::new(Version::V3_1_1);
+        rig.connect(false);
+        rig.client.subscribe(NOW, 5, vec![Subscription::new("a", QoS::AtMostOnce)]);
+        rig.client.unsubscribe(NOW, 6, vec!["b".into()]);
+        let first = rig.sent();
+        rig.client.lost();
+        rig.client.unsubscribe(NOW, 7, vec!["c".into()]);
+        assert_eq!(rig.events(), []);
+        rig.connect(session_present);
+        let again = rig.sent();
+        assert_eq!(again.len(), 3, "the subscription that is asked for again is not made twice");
+        // All but the packet identifier.
+        assert_eq!((&again[0][4..], &again[1][4..]), (&first[0][4..], &first[1][4..]));
+        rig.serve(Packet::Unsuback(Unsuback::new(id(4), ReasonCodesBuf::new().as_codes()))).unwrap();
+        assert!(matches!(&rig.events()[..], [Event::Answered { ticket: 6, .. }]));
+    }
 }
 
 #[test]

@@ -62,9 +62,8 @@ pub enum Event {
         /// What the answer says beside (5.0).
         properties: PropertiesBuf,
     },
-    /// A SUBSCRIBE or UNSUBSCRIBE will not be answered: its connection was lost, or it could not be sent. A lost
-    /// subscription is asked for again with the next connection.
-    Unanswered {
+    /// A SUBSCRIBE or UNSUBSCRIBE cannot be sent: it is larger than the server takes, say. [MQTT-3.2.2-15]
+    Unsent {
         /// Which.
         ticket: Ticket,
     },

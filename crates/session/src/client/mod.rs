@@ -41,7 +41,7 @@ use crate::{Inbound, Outbound};
 use limits::Limits;
 use owed::Owed;
 
-/// Names a publication or a request in its caller's own books.
+/// Names a publication or a request in its caller's own books. Later requests have higher ones.
 pub type Ticket = u64;
 
 /// What becomes of messages of QoS 1 and 2 that were accepted here, when the server has forgotten the session.
@@ -138,7 +138,7 @@ pub struct Client {
     owed: Owed,
     /// What the program wants to receive, to be asked for again where the server has forgotten.
     subscriptions: BTreeMap<Box<str>, Subscription>,
-    /// Requests that wait for a connection.
+    /// Requests that wait for a connection, also those that an earlier one did not answer.
     waiting: VecDeque<(Ticket, Request)>,
     /// Requests that wait for their answer.
     asked: BTreeMap<PacketId, (Option<Ticket>, Request)>,
@@ -281,7 +281,7 @@ impl Client {
         self.outbound.disconnected();
         self.owed.clear();
         self.output.clear();
-        self.forget_requests();
+        self.ask_again();
     }
 
     /// Adds a message to those to be sent. Its outcome comes as [`Event::Published`] with this ticket: for QoS 0 as

@@ -54,7 +54,7 @@ impl Client {
     pub(super) fn send_requests(&mut self, now: Duration) {
         while let Some((ticket, request)) = self.waiting.pop_front() {
             if !self.send_request(now, Some(ticket), request) {
-                self.events.push_back(Event::Unanswered { ticket });
+                self.events.push_back(Event::Unsent { ticket });
             }
         }
     }
@@ -115,10 +115,15 @@ impl Client {
         self.events.extend(ticket.map(|ticket| Event::Answered { ticket, codes, properties }));
     }
 
-    /// The connection is gone, and with it the answers.
-    pub(super) fn forget_requests(&mut self) {
-        for (ticket, _) in core::mem::take(&mut self.asked).into_values() {
-            self.events.extend(ticket.map(|ticket| Event::Unanswered { ticket }));
+    /// The connection is gone, and with it the answers: what somebody waits for is asked for again with the next one,
+    /// before what came later.
+    pub(super) fn ask_again(&mut self) {
+        let asked = core::mem::take(&mut self.asked).into_values();
+        let mut again: Vec<_> = asked.filter_map(|(ticket, request)| Some((ticket?, request))).collect();
+        // Tickets are given in order, and identifiers begin again after the last.
+        again.sort_by_key(|(ticket, _)| *ticket);
+        for request in again.into_iter().rev() {
+            self.waiting.push_front(request);
         }
     }
 
