@@ -117,13 +117,22 @@ impl BrokerCore {
     /// Goes on with sessions that had more to send than fitted.
     fn finish_unfinished(&mut self, io: &mut Io<Mail>) {
         self.armed = false;
+        let (enough, full) = (self.house.desk.enough(), self.house.desk.full);
+        let mut later = Vec::new();
         for session in std::mem::take(&mut self.house.desk.unfinished) {
-            let enough = self.house.desk.enough;
             let Some(home) = self.house.desk.sessions.find(session) else { continue };
             let Some(conn) = home.conn else { continue };
             if io.queued(conn) <= enough {
                 self.go_on(io, conn, session);
+            } else if io.queued(conn) <= full {
+                // The engine will not say when there is room again.
+                later.push(session);
             }
+        }
+        if !later.is_empty() {
+            self.house.desk.unfinished.append(&mut later);
+            self.armed = true;
+            io.set_timer(io.now() + THROTTLE, Timer::Unfinished.key());
         }
     }
 
@@ -311,6 +320,7 @@ impl Core for BrokerCore {
 
     fn end_tick(&mut self, io: &mut Io<Mail>) {
         self.house.desk.send_parcels(io);
+        self.house.desk.look_around(io);
         if !self.house.desk.unfinished.is_empty() && !std::mem::replace(&mut self.armed, true) {
             io.set_timer(io.now(), Timer::Unfinished.key());
         }

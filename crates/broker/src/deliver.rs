@@ -24,8 +24,10 @@ pub(crate) struct Desk {
     pub sessions: Sessions,
     pub tally: Tally,
     pub shared: Arc<Shared>,
-    /// Bytes in the engine above which a receiver has to wait for the rest.
-    pub enough: usize,
+    /// Bytes in the engine above which it says that a receiver is blocked, and when it isn't any more.
+    pub full: usize,
+    /// Bytes that this worker may send before so much waits in the engine that each receiver gets less room.
+    room: usize,
     pub writer: Writer,
     /// For other workers, by worker; sent at the end of the tick.
     pub parcels: Vec<Vec<Parcel>>,
@@ -67,8 +69,12 @@ impl Grant {
     }
 }
 
-/// QoS 0 for a receiver is dropped above so many times what is enough for it: a burst within one tick passes.
+/// QoS 0 for a receiver is dropped above so many times what is enough for it, unless room is short: a burst within one
+/// tick passes.
 const BURST: usize = 8;
+
+/// Bytes that may wait for one receiver while those of all take more than half of the room there is.
+const ENOUGH_IN_A_CROWD: usize = 16 * 1024;
 
 impl Desk {
     pub fn new(worker: usize, shared: Arc<Shared>, enough: usize) -> Desk {
@@ -76,7 +82,8 @@ impl Desk {
             worker,
             sessions: Sessions::default(),
             tally: Tally::default(),
-            enough,
+            full: enough,
+            room: usize::MAX,
             writer: Writer::default(),
             parcels: shared.on_the_way.iter().map(|_| Vec::new()).collect(),
             shared,
@@ -85,6 +92,17 @@ impl Desk {
             turn: 0,
             answer: Vec::new(),
         }
+    }
+
+    /// A tick begins or ends: looks how full the engine is.
+    pub fn look_around(&mut self, io: &Io<Mail>) {
+        self.room = io.room() / io.workers().max(1);
+    }
+
+    /// Bytes in the engine above which a receiver has to wait for the rest, as things are.
+    #[inline]
+    pub fn enough(&self) -> usize {
+        enough(self.full, self.room)
     }
 
     /// A number for the next draft.
@@ -192,6 +210,8 @@ impl Desk {
     /// Takes a message to a session that is at home here.
     #[inline]
     pub fn deliver(&mut self, io: &mut Io<Mail>, to: SessionRef, draft: &mut Draft<'_>, grant: &Grant) {
+        let enough = self.enough();
+        let most = if self.room == 0 { enough } else { enough * BURST };
         let Some(home) = self.sessions.find(to) else { return };
         let qos = draft.qos.min(grant.qos); // [MQTT-3.8.4-8]
         // [MQTT-3.3.1-12], [MQTT-3.3.1-13]; 3.1.1: [MQTT-3.3.1-9]
@@ -212,7 +232,7 @@ impl Desk {
             return self.enqueue(io, to, qos, delivery, Some(draft));
         }
         let Some(conn) = home.conn else { return };
-        if home.blocked && io.queued(conn) > self.enough * BURST {
+        if home.blocked && io.queued(conn) > most {
             self.tally.dropped_slow += 1;
             return;
         }
@@ -233,7 +253,8 @@ impl Desk {
         match self.writer.write(io, conn, sender, &letter) {
             Ok(waiting) => {
                 self.tally.sent(draft.payload.len());
-                if waiting > self.enough && !home.blocked {
+                self.room = self.room.saturating_sub(draft.payload.len());
+                if waiting > enough && !home.blocked {
                     home.blocked = true;
                     self.unfinished.push(to);
                 }
@@ -243,9 +264,9 @@ impl Desk {
     }
 
     /// Adds a delivery of QoS 1 or 2 to a session, within its limits and behind those before it, and sends what may be
-    /// sent. [MQTT-4.5.0-1], [MQTT-4.6.0-5], [MQTT-4.6.0-6]; 3.1.1: [MQTT-3.1.2-5]
-    /// `draft` is the
-    /// message if it is just being routed.
+    /// sent. `draft` is the message if it is just being routed.
+    ///
+    /// [MQTT-4.5.0-1], [MQTT-4.6.0-5], [MQTT-4.6.0-6]; 3.1.1: [MQTT-3.1.2-5]
     pub fn enqueue(
         &mut self,
         io: &mut Io<Mail>,
@@ -286,7 +307,7 @@ impl Desk {
 
     /// Sends of a session's messages what may be sent now.
     pub fn pump(&mut self, io: &mut Io<Mail>, session: SessionRef, draft: Option<&Draft<'_>>) {
-        let Desk { sessions, writer, tally, shared, answer, .. } = self;
+        let Desk { sessions, writer, tally, shared, answer, room, full, .. } = self;
         let Some(home) = sessions.find(session) else { return };
         let Some(conn) = home.conn else { return };
         if home.blocked {
@@ -320,7 +341,8 @@ impl Desk {
             match writer.write(io, conn, sender, &letter) {
                 Ok(waiting) => {
                     tally.sent(message.payload.len());
-                    if waiting > self.enough {
+                    *room = room.saturating_sub(message.payload.len());
+                    if waiting > enough(*full, *room) {
                         // The rest has time until the engine has sent some of it.
                         home.blocked = true;
                         self.unfinished.push(session);
@@ -380,6 +402,11 @@ impl Desk {
             }
         }
     }
+}
+
+/// What is enough for one receiver where the engine holds `full` at the most, and there is `room` for so much in all.
+fn enough(full: usize, room: usize) -> usize {
+    if room == 0 { full.min(ENOUGH_IN_A_CROWD) } else { full }
 }
 
 /// Takes a delivery off the books of its session.

@@ -174,6 +174,13 @@ impl<M> Io<M> {
         self.table.look(conn).map_or(0, Conn::queued)
     }
 
+    /// Bytes that may still be sent before half of the room in all buffers is taken, as of the last writes: beyond that
+    /// it is time to be sparing, before connections are dropped for want of room.
+    pub fn room(&self) -> usize {
+        let buffered = usize::try_from(self.shared.counters.buffered_now()).unwrap_or(usize::MAX);
+        (self.shared.limits.buffered / 2).saturating_sub(buffered)
+    }
+
     /// The engine's counters.
     pub fn counters(&self) -> Arc<Counters> {
         self.shared.counters.clone()

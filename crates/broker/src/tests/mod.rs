@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod limits;
+mod noise;
 mod statements;
 mod storm;
 mod world;
