@@ -139,3 +139,12 @@ fn nothing_is_lost_or_doubled_however_links_are_cut() {
         run(seed, 600);
     }
 }
+
+#[test]
+#[ignore = "long: a thousand seeds"]
+fn nothing_is_lost_or_doubled_whatever_the_seed() {
+    let seeds = if std::env::var_os("MQWAY_TEST_SHORT").is_some() { 100 } else { 1_000 };
+    for seed in 1_000..1_000 + seeds {
+        run(seed, 600);
+    }
+}
