@@ -114,7 +114,10 @@ impl House {
                     }
                 }
                 Event::Subscribe(subscribe) => {
-                    let replays = self.subscribe(version, session, &subscribe);
+                    let replays = match self.subscribe(version, session, &subscribe) {
+                        Ok(replays) => replays,
+                        Err(fault) => return (used, Then::End(fault)),
+                    };
                     self.send_answer(io, conn);
                     open.replays.splice(0..0, replays);
                     self.replay(io, open);

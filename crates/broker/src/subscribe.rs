@@ -6,7 +6,7 @@ use mqway_codec::{
 };
 use mqway_engine::Io;
 use mqway_routing::{RetainedCursor, Scan};
-use mqway_session::server::{suback, unsuback};
+use mqway_session::server::{Fault, suback, unsuback};
 
 use crate::clients::{Open, Replay};
 use crate::deliver::Grant;
@@ -20,12 +20,15 @@ const RETAINED_AT_ONCE: usize = 512;
 
 impl House {
     /// Makes subscriptions and answers. Returns which retained messages are to follow, the last one first.
+    ///
+    /// # Errors
+    /// If one is refused, and the client's version has no word for that.
     pub(crate) fn subscribe(
         &mut self,
         version: Version,
         session: SessionRef,
         subscribe: &Subscribe<'_>,
-    ) -> Vec<Replay> {
+    ) -> Result<Vec<Replay>, Fault> {
         let identifier = subscribe.properties.subscription_identifiers().next();
         let mut codes = ReasonCodesBuf::new();
         let mut replays = Vec::new();
@@ -42,10 +45,14 @@ impl House {
                 }
             }
         }
+        // 3.1 §3.9: SUBACK says which QoS was granted, and nothing else.
+        if version == Version::V3_1 && codes.as_codes().iter().any(ReasonCode::is_error) {
+            return Err(Fault::Limit("a subscription that is not served"));
+        }
         // [MQTT-3.8.4-1], [MQTT-3.8.4-2], [MQTT-3.8.4-6]
         suback(version, subscribe.packet_id, codes.as_codes(), &mut self.answer);
         replays.reverse();
-        replays
+        Ok(replays)
     }
 
     fn subscribe_one(

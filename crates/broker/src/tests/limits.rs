@@ -170,3 +170,22 @@ fn a_receiver_that_never_reads_costs_itself_only() {
     world.publish(publisher, message("a/1", "end", QoS::AtLeastOnce));
     assert_eq!(world.got(stuck).last().map(String::as_str), Some("a/1 end"));
 }
+
+#[test]
+fn what_the_terms_leave_out_is_refused_for_that_filter_only() {
+    let terms = config(|config| {
+        config.terms.wildcards = false;
+        config.terms.shares = false;
+    });
+    let mut world = World::new(1, 1, terms);
+    let client = world.connected(Version::V3_1_1, "client");
+    let filters = [("a/+", QOS_1), ("a/b", QOS_1), ("#", QOS_0), ("$share/g/a", QOS_1)];
+    let refused = ReasonCode::UnspecifiedError;
+    // 3.1.1: [MQTT-3.8.3-2], [MQTT-3.9.3-2]
+    assert_eq!(world.subscribe(client, &filters), [refused, ReasonCode::GrantedQos1, refused, refused]);
+    let publisher = world.connected(Version::V5, "publisher");
+    world.publish(publisher, message("a/b", "x", QoS::AtLeastOnce));
+    world.publish(publisher, message("a/c", "x", QoS::AtLeastOnce));
+    assert_eq!(world.got(client), ["a/b x"]);
+    assert_eq!(world.counts().subscriptions_refused, 3);
+}
