@@ -25,6 +25,7 @@ pub struct Proxy {
     arguments: Vec<OsString>,
     environment: Vec<(String, String)>,
     open_files: Option<u32>,
+    ends_with_us: bool,
 }
 
 impl Proxy {
@@ -51,6 +52,7 @@ impl Proxy {
             arguments: Vec::new(),
             environment: Vec::new(),
             open_files: None,
+            ends_with_us: false,
         }
     }
 
@@ -96,13 +98,25 @@ impl Proxy {
         self
     }
 
+    /// It ends when the test program does, even if the value that stands for it is in a static and never dropped: a
+    /// shell waits for the end of its own input, and then stops it. Signals and figures are the shell's, not its.
+    pub fn ending_with_us(mut self) -> Proxy {
+        self.ends_with_us = true;
+        self
+    }
+
     fn command(&self) -> Command {
         let binary = env!("CARGO_BIN_EXE_mqway");
-        let mut command = match self.open_files {
+        let script = match (self.open_files, self.ends_with_us) {
+            (None, false) => None,
+            (Some(limit), _) => Some(format!("ulimit -n {limit}; exec \"$0\" \"$@\"")),
+            (None, true) => Some("\"$0\" \"$@\" & read _; kill $!".to_owned()),
+        };
+        let mut command = match script {
             None => Command::new(binary),
-            Some(limit) => {
+            Some(script) => {
                 let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\""), binary]);
+                shell.args(["-c", &script, binary]);
                 shell
             }
         };

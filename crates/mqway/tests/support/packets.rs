@@ -43,11 +43,13 @@ pub fn variable(mut value: usize) -> Vec<u8> {
     }
 }
 
-fn string(text: &str) -> Vec<u8> {
+/// A string with its length in front.
+pub fn string(text: &str) -> Vec<u8> {
     binary(text.as_bytes())
 }
 
-fn binary(data: &[u8]) -> Vec<u8> {
+/// Bytes with their length in front.
+pub fn binary(data: &[u8]) -> Vec<u8> {
     let mut bytes = u16::try_from(data.len()).unwrap().to_be_bytes().to_vec();
     bytes.extend(data);
     bytes

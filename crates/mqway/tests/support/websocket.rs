@@ -123,12 +123,12 @@ pub fn request(path: &str, further: &str) -> String {
 pub const MQTT: &str = "Sec-WebSocket-Protocol: mqtt\r\n";
 
 /// Sends a request and reads the head of the response, byte by byte so that nothing after it is taken.
-pub fn exchange(stream: &mut TcpStream, request: &str) -> Response {
+pub fn exchange(stream: &mut (impl Read + Write), request: &str) -> Response {
     stream.write_all(request.as_bytes()).expect("the request can be sent");
     read_response(stream)
 }
 
-pub fn read_response(stream: &mut TcpStream) -> Response {
+pub fn read_response(stream: &mut impl Read) -> Response {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -141,8 +141,8 @@ pub fn read_response(stream: &mut TcpStream) -> Response {
 }
 
 /// An open WebSocket to a server, frames in and out.
-pub struct WebSocket {
-    pub stream: TcpStream,
+pub struct WebSocket<S = TcpStream> {
+    pub stream: S,
     received: Vec<u8>,
 }
 
@@ -153,7 +153,13 @@ impl WebSocket {
     }
 
     pub fn connect_with(address: SocketAddr, path: &str, further: &str) -> WebSocket {
-        let mut stream = dial_tcp(address);
+        WebSocket::over(dial_tcp(address), path, further)
+    }
+}
+
+impl<S: Read + Write> WebSocket<S> {
+    /// The handshake over a stream that is there already.
+    pub fn over(mut stream: S, path: &str, further: &str) -> WebSocket<S> {
         let response = exchange(&mut stream, &request(path, further));
         assert_eq!(response.status, 101, "{response:?}");
         assert_eq!(response.header("Sec-WebSocket-Accept"), Some(ACCEPT), "{response:?}");
