@@ -117,15 +117,21 @@ impl BrokerCore {
     /// Goes on with sessions that had more to send than fitted.
     fn finish_unfinished(&mut self, io: &mut Io<Mail>) {
         self.armed = false;
-        let (enough, full) = (self.house.desk.enough(), self.house.desk.full);
+        let enough = self.house.desk.enough();
         let mut later = Vec::new();
         for session in std::mem::take(&mut self.house.desk.unfinished) {
             let Some(home) = self.house.desk.sessions.find(session) else { continue };
             let Some(conn) = home.conn else { continue };
             if io.queued(conn) <= enough {
                 self.go_on(io, conn, session);
-            } else if io.queued(conn) <= full {
-                // The engine will not say when there is room again.
+            } else if self
+                .clients
+                .find(conn)
+                .and_then(|client| client.open())
+                .is_some_and(|open| !open.paused)
+            {
+                // However much waits at the moment: the engine, which has not said that it is blocked, need not say
+                // when there is room again.
                 later.push(session);
             }
         }

@@ -189,3 +189,30 @@ fn what_the_terms_leave_out_is_refused_for_that_filter_only() {
     assert_eq!(world.got(client), ["a/b x"]);
     assert_eq!(world.counts().subscriptions_refused, 3);
 }
+
+#[test]
+fn a_receiver_that_was_sent_something_else_before_its_turn_came_was_never_looked_after_again() {
+    let mut world = World::new(
+        1,
+        2,
+        config(|config| {
+            config.engine.limits.high_water = 1_000;
+            config.engine.limits.low_water = 500;
+        }),
+    );
+    let of_worker = |world: &World, worker| {
+        (0..).map(|number| format!("c{number}")).find(|name| world.shared.home_of(name) == worker).unwrap()
+    };
+    let (receiver, publisher) = (of_worker(&world, 0), of_worker(&world, 1));
+    let receiver = world.connected(Version::V5, &receiver);
+    let publisher = world.connected(Version::V5, &publisher);
+    world.subscribe(receiver, &[("a/#", QOS_1)]);
+    for _ in 0..50 {
+        world.send(publisher, message("a/1", &"x".repeat(1_500), QoS::AtLeastOnce));
+        world.send(publisher, message("a/0", &"y".repeat(1_500), QoS::AtMostOnce));
+        world.run(std::time::Duration::from_millis(1));
+    }
+    world.settle();
+    let got = world.got(receiver).iter().filter(|message| message.starts_with("a/1")).count();
+    assert_eq!((got, world.counts().stored), (50, 0));
+}
