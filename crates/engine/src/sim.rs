@@ -26,6 +26,9 @@ use crate::{ConnId, Core, Counters, Dial, Limits, ListenerId, Target, Why};
 use link::Link;
 pub use random::Random;
 
+/// Into how many steps [`Sim::skip`] divides its time.
+const LONG_STEPS: u32 = 16;
+
 /// The far end of one connection, in the hands of the test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Remote(usize);
@@ -153,6 +156,12 @@ impl<C: Core> Sim<C> {
         self.net.links[remote.0].reads = reads;
     }
 
+    /// Makes a connection slow: at the most so many bytes move at once in each direction, about one time in a
+    /// millisecond. `usize::MAX` for as many as there are, as at first.
+    pub fn set_pace(&mut self, remote: Remote, bytes: usize) {
+        self.net.links[remote.0].pace = bytes;
+    }
+
     /// Shuts the far end's sending side, after what was written.
     pub fn end(&mut self, remote: Remote) {
         self.net.links[remote.0].remote_ended = true;
@@ -183,6 +192,7 @@ impl<C: Core> Sim<C> {
     /// Writes mail to a worker's core.
     pub fn post(&mut self, worker: usize, mail: C::Mail) {
         let driver = &mut self.workers[worker];
+        driver.io.now = self.net.now;
         driver.core.mail(&mut driver.io, mail);
     }
 
@@ -201,6 +211,24 @@ impl<C: Core> Sim<C> {
             self.net.now = (self.net.now + step).min(end);
             self.tick();
         }
+    }
+
+    /// Lets `time` pass in a few long steps: for when nothing is under way, and only timers are waited for.
+    pub fn skip(&mut self, time: Duration) {
+        let end = self.net.now + time;
+        for left in (0..LONG_STEPS).rev() {
+            self.net.now = end - time / LONG_STEPS * left;
+            self.tick();
+        }
+    }
+
+    /// Whether nothing is on its way: neither bytes between connections and their far ends, but for those whose far end
+    /// does not read, nor any that wait to be written.
+    pub fn is_quiet(&self) -> bool {
+        let waits = |link: &Link| {
+            link.reads && link.conn.is_some_and(|(worker, id)| self.workers[worker].io.queued(id) > 0)
+        };
+        !self.net.links.iter().any(|link| link.is_busy() || waits(link))
     }
 
     /// Connections that the workers hold.

@@ -25,6 +25,8 @@ pub(super) struct Link {
     pub core_ended: bool,
     /// The far end takes no more: what is written to it breaks the connection.
     pub refuses: bool,
+    /// Bytes that move at once in each direction at the most.
+    pub pace: usize,
 }
 
 impl Link {
@@ -39,6 +41,7 @@ impl Link {
             told_ended: false,
             core_ended: false,
             refuses: false,
+            pace: usize::MAX,
         }
     }
 
@@ -60,14 +63,14 @@ impl Link {
     /// Lets some bytes arrive at the far end.
     pub fn arrive(&mut self, random: &mut Random) {
         if self.reads {
-            let some = random.below(self.to_remote.len() + 1);
+            let some = random.below(self.to_remote.len() + 1).min(self.pace);
             self.arrived.extend(self.to_remote.drain(..some));
         }
     }
 
     /// Puts some of what the far end sent into `space`.
     pub fn deliver(&mut self, space: &mut [u8], random: &mut Random) -> usize {
-        let most = self.to_core.len().min(space.len());
+        let most = self.to_core.len().min(space.len()).min(self.pace);
         let some = if random.below(2) == 0 { most } else { random.below(most + 1) };
         for (place, byte) in space.iter_mut().zip(self.to_core.drain(..some)) {
             *place = byte;
@@ -81,6 +84,11 @@ impl Link {
             self.arrived.extend(self.to_remote.drain(..));
         }
         std::mem::take(&mut self.arrived)
+    }
+
+    /// Whether bytes of the far end are still to come to the core's side, or the other way round.
+    pub fn is_busy(&self) -> bool {
+        self.conn.is_some() && (!self.to_core.is_empty() || self.reads && !self.to_remote.is_empty())
     }
 
     pub fn is_ended(&self) -> bool {
