@@ -26,6 +26,7 @@ mod message;
 mod payload;
 mod sessions;
 mod shared;
+mod simulated;
 mod subscribe;
 mod sys;
 #[cfg(test)]
@@ -38,3 +39,4 @@ pub use counters::{Counters, Snapshot};
 pub use message::Message;
 pub use mqway_session::server::Terms;
 pub use payload::Payload;
+pub use simulated::{Left, Simulated};

@@ -53,6 +53,12 @@ impl Loads {
         self.free.lock().unwrap_or_else(PoisonError::into_inner).given_back.push(id.0);
     }
 
+    /// How many there are.
+    pub fn in_use(&self) -> usize {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        free.used as usize - free.given_back.len()
+    }
+
     /// One more message is on its way to the member.
     pub fn more(&self, id: LoadId) {
         self.cell(id).fetch_add(1, Ordering::Relaxed);

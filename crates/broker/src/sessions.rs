@@ -88,6 +88,11 @@ impl Sessions {
         if place.generation == session.generation { place.home.as_deref_mut() } else { None }
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
     /// The session of a client.
     pub fn of_client(&self, worker: usize, client_id: &str) -> Option<SessionRef> {
         let slot = *self.by_client.get(client_id)?;
