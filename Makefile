@@ -38,8 +38,9 @@ lint:
 unit: # Unit, integration and documentation tests; builds the examples too.
 	$(CARGO) test --workspace --locked --no-fail-fast
 
-long: setup ## Whole long tests: ten thousand connections, slow readers, large payloads, hundreds of kills
+long: setup ## Whole long tests: ten thousand connections, slow readers, large payloads, hundreds of kills, thousands of seeds
 	$(CARGO) test --package mqway --package mqway-client --locked -- --ignored
+	$(CARGO) test --package mqway-broker --test simulation --locked -- --ignored for_long
 
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
