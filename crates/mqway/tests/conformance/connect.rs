@@ -260,6 +260,56 @@ fn properties_that_connect_may_not_have() {
 }
 
 #[test]
+fn texts_of_connect_are_proper_strings() {
+    everywhere(|stage| {
+        for level in LEVELS {
+            let hello = |client_id: &str, topic: &str| {
+                let topic = topic.to_owned();
+                let will = Some(LastWill { topic, payload: b"x".to_vec(), ..LastWill::default() });
+                Hello { will, ..Hello::new(level, client_id) }.bytes()
+            };
+            let spoiled = |mut bytes: Vec<u8>| {
+                let at = bytes.windows(4).position(|part| part == b"EVIL").unwrap();
+                bytes[at..at + 4].copy_from_slice(b"\xED\xA0\x80."); // a surrogate
+                bytes
+            };
+            let own = stage.id("");
+            for bytes in [
+                hello(&format!("{own}a\0b"), "t"),          // [MQTT-1.5.4-2]
+                spoiled(hello(&format!("{own}EVIL"), "t")), // [MQTT-3.1.3-4]
+                hello(&own, "a/+"),                         // [MQTT-4.7.0-1]
+                hello(&own, "#"),
+                hello(&own, ""), // [MQTT-4.7.3-1]
+                hello(&own, "a\0b"),
+                spoiled(hello(&own, "EVIL")), // [MQTT-3.1.3-11]
+            ] {
+                expect_malformed(stage, level, &bytes, 0x81);
+            }
+        }
+    });
+}
+
+#[test]
+fn properties_that_a_will_may_not_have() {
+    everywhere(|stage| {
+        let twice = |property: Vec<u8>| [&property[..], &property].concat();
+        for (code, properties) in [
+            (0x82, twice(four(property::WILL_DELAY, 1))),
+            (0x82, twice(byte(property::PAYLOAD_FORMAT, 1))),
+            (0x82, byte(property::PAYLOAD_FORMAT, 2)),
+            (0x82, crate::fields::text(property::RESPONSE_TOPIC, "a/#")),
+            (0x81, four(property::SESSION_EXPIRY, 1)),
+            (0x81, two(property::TOPIC_ALIAS, 1)),
+            (0x81, crate::fields::identifier(1)),
+        ] {
+            let will = LastWill { topic: stage.topic("w"), properties, ..LastWill::default() };
+            let hello = Hello { will: Some(will), ..Hello::new(V5, &stage.id("will")) };
+            expect_refused(stage, V5, &hello.bytes(), code);
+        }
+    });
+}
+
+#[test]
 fn properties_that_connect_may_have() {
     everywhere(|stage| {
         let properties = [

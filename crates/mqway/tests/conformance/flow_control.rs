@@ -3,7 +3,7 @@
 use crate::client::{PUBACK, PUBCOMP, PUBREC, PUBREL};
 use crate::fields::{Hello, Publish, four, property, two};
 use crate::stage::{at_the_narrow_one, everywhere};
-use crate::support::packets::{V5, acknowledgement};
+use crate::support::packets::{V3_1_1, V5, acknowledgement};
 
 #[test]
 fn no_more_is_under_way_to_a_client_than_it_takes() {
@@ -45,7 +45,7 @@ fn no_more_is_under_way_to_a_client_than_it_takes() {
 }
 
 #[test]
-fn more_than_the_server_takes_ends_the_connection() {
+fn each_puback_makes_room_for_another() {
     at_the_narrow_one(|stage| {
         let mut client = stage.client(V5, "p");
         for id in 1..=1_000 {
@@ -53,14 +53,32 @@ fn more_than_the_server_takes_ends_the_connection() {
         }
         client.ping();
     });
-    // The broker acknowledges at once, so that only QoS 2 can be too much.
+}
+
+#[test]
+fn a_client_may_have_as_many_under_way_as_was_said() {
     everywhere(|stage| {
-        let mut client = stage.client(V5, "q");
-        for id in 1..=300 {
-            client.send(Publish::new(&stage.topic("a"), "x").qos(2, id).bytes(V5));
-        }
-        for id in 1..=300 {
+        let topic = stage.topic("a");
+        let unreleased = |level, role: &str, count| {
+            let mut client = stage.client(level, role);
+            (1..=count).for_each(|id| client.send(Publish::new(&topic, "x").qos(2, id).bytes(level)));
+            (1..=count).for_each(|id| client.expect_acknowledgement(PUBREC, id));
+            client
+        };
+        // One that is sent again is not another one, and QoS 0 and 1 take no place here: QoS 1 is acknowledged at once.
+        let mut client = unreleased(V5, "q", 99);
+        for id in [1, 99] {
+            client.send(Publish { dup: true, ..Publish::new(&topic, "x").qos(2, id) }.bytes(V5));
             client.expect_acknowledgement(PUBREC, id);
         }
+        for id in 200..300 {
+            client.say(&Publish::new(&topic, "x").qos(1, id));
+        }
+        client.say(&Publish::new(&topic, "x").qos(2, 100)); // PUBCOMP gives it back
+        client.send(Publish::new(&topic, "x").qos(2, 100).bytes(V5));
+        client.expect_acknowledgement(PUBREC, 100);
+        client.send(Publish::new(&topic, "x").qos(2, 101).bytes(V5));
+        client.expect_fault(0x93); // [MQTT-3.3.4-7]
+        unreleased(V3_1_1, "older", 300).ping(); // it knows of no Receive Maximum
     });
 }

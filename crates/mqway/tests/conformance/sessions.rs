@@ -7,6 +7,7 @@ use crate::fields::{
 use crate::stage::{Stage, everywhere};
 use crate::support::packets::{LEVELS, V3_1, V3_1_1, V5, acknowledgement};
 use crate::support::{SOON, eventually};
+use std::collections::BTreeSet;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -79,6 +80,8 @@ fn what_was_not_acknowledged_comes_again_in_order() {
                 publisher.say(&Publish::new(&stage.topic("a"), &number.to_string()).qos(qos, number));
             }
             let first: Vec<_> = (0..4).map(|_| client.publish()).collect();
+            let ids: BTreeSet<_> = first.iter().map(|publish| publish.id).collect();
+            assert!(ids.len() == 4 && !ids.contains(&0)); // [MQTT-2.2.1-4], [MQTT-4.3.2-1], [MQTT-4.3.3-1]
             client.ping(); // [MQTT-4.4.0-1]: not again on the same connection. [MQTT-4.3.2-3]
             client.send(acknowledgement(PUBREC, first[1].id));
             client.expect(acknowledgement(PUBREL, first[1].id));

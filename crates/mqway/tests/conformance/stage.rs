@@ -40,10 +40,11 @@ impl House {
         House { broker, proxy: proxy.arguments(&["--connect-timeout", "3"]).start(), certificates }
     }
 
-    /// One with the limits that it has of itself, but for a short wait for CONNECT.
+    /// One with the limits that it has of itself, but for a short wait for CONNECT and a Receive Maximum that a test can
+    /// exceed.
     fn usual() -> &'static House {
         static HOUSE: OnceLock<House> = OnceLock::new();
-        HOUSE.get_or_init(|| House::start("[limits]\nconnect_timeout = 3\n"))
+        HOUSE.get_or_init(|| House::start(USUAL))
     }
 
     /// One that offers little.
@@ -52,6 +53,14 @@ impl House {
         HOUSE.get_or_init(|| House::start(NARROW))
     }
 }
+
+const USUAL: &str = "
+[broker]
+receive_maximum = 100
+
+[limits]
+connect_timeout = 3
+";
 
 const NARROW: &str = "
 [broker]
