@@ -82,6 +82,12 @@ impl BrokerCore {
             self.refuse(io, conn, connect, reason, "too many connections in a second");
             return len;
         }
+        let terms = &self.house.shared.terms;
+        if !hello.connack_fits(terms, client_id.as_deref(), &PropertiesBuf::new()) {
+            let reason = ReasonCode::PacketTooLarge;
+            self.refuse(io, conn, connect, reason, "CONNACK is larger than the client takes");
+            return len;
+        }
         self.accept(io, conn, &hello, client_id.as_deref());
         len
     }

@@ -122,7 +122,11 @@ impl House {
                     open.replays.splice(0..0, replays);
                     self.replay(io, open);
                 }
-                Event::Unsubscribe(unsubscribe) => self.unsubscribe(version, session, &unsubscribe),
+                Event::Unsubscribe(unsubscribe) => {
+                    if let Err(fault) = self.unsubscribe(version, session, &unsubscribe) {
+                        return (used, Then::End(fault));
+                    }
+                }
                 // No method is served, so that none can be under way.
                 Event::Auth(_) => {
                     return (used, Then::End(Fault::Misplaced(mqway_codec::PacketType::Auth)));

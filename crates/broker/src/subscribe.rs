@@ -22,7 +22,7 @@ impl House {
     /// Makes subscriptions and answers. Returns which retained messages are to follow, the last one first.
     ///
     /// # Errors
-    /// If one is refused, and the client's version has no word for that.
+    /// If one is refused, and the client's version has no word for that; or if the answer is larger than it takes.
     pub(crate) fn subscribe(
         &mut self,
         version: Version,
@@ -51,6 +51,7 @@ impl House {
         }
         // [MQTT-3.8.4-1], [MQTT-3.8.4-2], [MQTT-3.8.4-6]
         suback(version, subscribe.packet_id, codes.as_codes(), &mut self.answer);
+        self.check_answer(session)?;
         replays.reverse();
         Ok(replays)
     }
@@ -119,13 +120,26 @@ impl House {
         Ok(())
     }
 
+    /// Whether the client takes a packet as large as the answer. [MQTT-3.1.2-24]
+    fn check_answer(&mut self, session: SessionRef) -> Result<(), Fault> {
+        let sender = self.desk.sessions.find(session).and_then(|home| home.state.sender());
+        if sender.is_none_or(|sender| self.answer.len() <= sender.maximum_packet() as usize) {
+            return Ok(());
+        }
+        self.answer.clear();
+        Err(Fault::AnswerTooLarge)
+    }
+
     /// Removes subscriptions and answers. What waits in the session still goes out. [MQTT-3.10.4-2], [MQTT-3.10.4-3]
+    ///
+    /// # Errors
+    /// If the answer is larger than the client takes.
     pub(crate) fn unsubscribe(
         &mut self,
         version: Version,
         session: SessionRef,
         unsubscribe: &Unsubscribe<'_>,
-    ) {
+    ) -> Result<(), Fault> {
         let shared = self.shared.clone();
         let mut codes = ReasonCodesBuf::new();
         // [MQTT-3.10.4-6]
@@ -139,6 +153,7 @@ impl House {
         }
         // [MQTT-3.10.4-4], [MQTT-3.10.4-5]
         unsuback(version, unsubscribe.packet_id, codes.as_codes(), &mut self.answer);
+        self.check_answer(session)
     }
 
     /// Sends some more of the retained messages that a client is to get, as fast as it takes them.

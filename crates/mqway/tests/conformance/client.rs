@@ -32,6 +32,11 @@ impl Client {
         ahead.unwrap_or_else(|| self.wire.packet().expect("a packet, and not the end"))
     }
 
+    /// The next packet, or `None` if the server has closed instead.
+    pub fn last(&mut self) -> Option<Vec<u8>> {
+        self.wire.packet()
+    }
+
     /// The next packet that is no PUBLISH: those may come at any time, and are kept for later.
     fn answer(&mut self) -> Vec<u8> {
         loop {

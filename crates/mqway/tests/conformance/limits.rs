@@ -1,7 +1,8 @@
 //! What a broker says of its limits, and holds to (5.0 §3.2.2.3), and a client's Maximum Packet Size.
 
 use crate::fields::{
-    Hello, LastWill, Publish, code_of, disconnect, four, properties_of, property, suback, subscribe, value,
+    Hello, LastWill, Publish, code_of, disconnect, four, properties_of, property, suback, subscribe,
+    unsubscribe, value,
 };
 use crate::stage::{at_the_narrow_one, everywhere};
 use crate::support::packets::{LEVELS, V3_1, V3_1_1, V5};
@@ -132,6 +133,42 @@ fn a_client_gets_no_packet_above_its_maximum() {
         // [MQTT-3.14.2-3]: words that would be too long are left out.
         client.send([0xC1, 0]);
         client.expect_fault(0x81);
+    });
+}
+
+#[test]
+fn nor_an_answer_above_it() {
+    everywhere(|stage| {
+        let hello = |role: &str, maximum| {
+            let properties = four(property::MAXIMUM_PACKET_SIZE, maximum);
+            Hello { properties, ..Hello::new(V5, &stage.id(role)) }.bytes()
+        };
+        for maximum in 1..40 {
+            let mut client = stage.open(V5);
+            client.send(hello("small", maximum));
+            let Some(connack) = client.last() else { continue };
+            assert!(connack.len() <= maximum as usize, "{connack:02x?}"); // [MQTT-3.1.2-24]
+            if code_of(&connack) == 0 {
+                client.leave();
+            } else {
+                assert_eq!(code_of(&connack), 0x95);
+                client.expect_end();
+            }
+        }
+        let filters: Vec<_> = (0..50).map(|number| stage.topic(&number.to_string())).collect();
+        let options: Vec<_> = filters.iter().map(|filter| (&**filter, 0)).collect();
+        let names: Vec<_> = filters.iter().map(|filter| &**filter).collect();
+        for (count, fits) in [(35, true), (36, false)] {
+            for packet in [subscribe(V5, 1, &options[..count], &[]), unsubscribe(V5, 1, &names[..count])] {
+                let mut client = stage.client_with(V5, hello("few", 40));
+                client.send(&packet);
+                if fits {
+                    assert_eq!(client.next().len(), 40);
+                } else {
+                    client.expect_fault(0x95); // [MQTT-3.1.2-24]
+                }
+            }
+        }
     });
 }
 

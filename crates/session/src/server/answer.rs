@@ -52,7 +52,7 @@ impl<'a> Refusal<'a> {
         self.fitting(version, maximum_packet, packet, out);
     }
 
-    /// With the words, or where these would be too long, without. [MQTT-3.2.2-19], [MQTT-3.14.2-3] There are no user
+    /// With the words, or where these would be too long, without, or not at all. [MQTT-3.2.2-19], [MQTT-3.14.2-3] There are no user
     /// properties. [MQTT-3.2.2-20], [MQTT-3.14.2-4]
     fn fitting<E: core::fmt::Debug>(
         &self,
@@ -73,6 +73,9 @@ impl<'a> Refusal<'a> {
             out.truncate(start);
             let encoded = packet(&PropertiesBuf::new(), out);
             debug_assert!(encoded.is_ok(), "{encoded:?}");
+            if out.len() - start > maximum_packet as usize {
+                out.truncate(start); // [MQTT-3.1.2-24]: then it is closed in silence.
+            }
         }
     }
 }

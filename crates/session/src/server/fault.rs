@@ -25,6 +25,8 @@ pub enum Fault {
     SessionExpiry,
     /// An AUTH of another method than CONNECT's. [MQTT-4.12.1-1]
     AuthenticationMethod,
+    /// An answer would be larger than the client takes. [MQTT-3.1.2-24]
+    AnswerTooLarge,
     /// The client was silent for longer than it may. [MQTT-3.1.2-22]
     KeepAlive,
     /// Another connection has taken the session over. [MQTT-3.1.4-3]
@@ -49,6 +51,7 @@ impl Fault {
             Fault::Qos => ReasonCode::QosNotSupported,
             Fault::Retain => ReasonCode::RetainNotSupported,
             Fault::AuthenticationMethod => ReasonCode::BadAuthenticationMethod,
+            Fault::AnswerTooLarge => ReasonCode::PacketTooLarge,
             Fault::KeepAlive => ReasonCode::KeepAliveTimeout,
             Fault::TakenOver => ReasonCode::SessionTakenOver,
             Fault::ShuttingDown => ReasonCode::ServerShuttingDown,
@@ -78,6 +81,7 @@ impl fmt::Display for Fault {
                 f.write_str("DISCONNECT sets a session expiry, though CONNECT had set none")
             }
             Fault::AuthenticationMethod => f.write_str("AUTH of another method than that of CONNECT"),
+            Fault::AnswerTooLarge => f.write_str("the answer would be larger than the client takes"),
             Fault::KeepAlive => f.write_str("nothing was heard for one and a half times the keep alive"),
             Fault::TakenOver => f.write_str("another connection uses this client identifier now"),
             Fault::ShuttingDown => f.write_str("the server is shutting down"),

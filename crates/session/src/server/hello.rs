@@ -110,6 +110,22 @@ impl<'a> Hello<'a> {
         debug_assert!(encoded.is_ok(), "{encoded:?}");
     }
 
+    /// Whether that CONNACK is no larger than the client takes. [MQTT-3.1.2-24]
+    pub fn connack_fits(
+        &self,
+        terms: &Terms,
+        assigned: Option<&str>,
+        authentication: &PropertiesBuf,
+    ) -> bool {
+        let maximum = self.maximum_packet();
+        // Nearly all clients take what there can be.
+        maximum == u32::MAX || {
+            let mut connack = alloc::vec::Vec::new();
+            self.connack(terms, false, assigned, authentication, &mut connack);
+            connack.len() <= maximum as usize
+        }
+    }
+
     /// What differs from what a client of 5.0 assumes.
     fn told<'b>(&self, terms: &'b Terms, assigned: Option<&'b str>) -> [Option<Property<'b>>; 13] {
         let Granted { session_expiry, keep_alive, .. } = self.granted;
