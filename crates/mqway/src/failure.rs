@@ -1,6 +1,7 @@
 //! How a command ends when it does not end well: one line on stderr, and an exit status that says which kind.
 
 use std::fmt;
+use std::io;
 use std::process::ExitCode;
 
 use mqway_codec::{Properties, ReasonCode};
@@ -68,6 +69,11 @@ impl Failure {
     /// None of the kinds that have a number.
     pub fn other(message: impl fmt::Display) -> Failure {
         Failure::new(Status::Other, message)
+    }
+
+    /// stdout takes no more: the disk is full, say.
+    pub fn stdout(error: &io::Error) -> Failure {
+        Failure::other(format_args!("cannot write to stdout: {error}"))
     }
 
     /// Prints the message and becomes the exit status.

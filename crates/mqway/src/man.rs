@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Failure::usage(format_args!("there is no command {command:?}; mqway --help lists them"))
     })?;
     match io::stdout().write_all(&page.text) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::other(error)),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::stdout(&error)),
         _ => Ok(()),
     }
 }

@@ -10,21 +10,25 @@ use mqway_transport::Stage;
 use mqway_transport::Url;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
-use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::client_flags::Retry;
 use crate::failure::{Failure, Status};
 
 /// The time for DISCONNECT, and for what still waits for an acknowledgement then.
-const GOODBYE: Duration = Duration::from_secs(3);
+pub const GOODBYE: Duration = Duration::from_secs(3);
 
-/// The runtime of a command.
+/// Runs a command to its end.
 ///
 /// # Errors
-/// If the system has no room for it.
-pub fn runtime() -> Result<Runtime, Failure> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::other)
+/// As it ends, or if the system has no room for it.
+pub fn run<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::other)?;
+    let done = runtime.block_on(command);
+    // A name server that does not answer, or a pipe that nobody reads, holds a thread, but not the process.
+    runtime.shutdown_background();
+    done
 }
 
 /// A client, and what happens to its connection.
@@ -191,5 +195,27 @@ pub async fn passed(time: Option<tokio::time::Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_command_whose_time_was_up_waited_for_a_thread_that_was_stuck() {
+        let begun = Instant::now();
+        let done = run(async {
+            // As looking up a name is, for one.
+            let (started, starts) = tokio::sync::oneshot::channel();
+            tokio::task::spawn_blocking(move || {
+                let _ = started.send(());
+                std::thread::sleep(Duration::from_secs(30));
+            });
+            starts.await.map_err(Failure::other)
+        });
+        assert!(done.is_ok() && begun.elapsed() < Duration::from_secs(20));
     }
 }

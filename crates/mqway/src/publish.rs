@@ -84,7 +84,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let endpoint = flags.endpoint(&server, version)?;
     let options = Options { in_flight: args.max_inflight, ..flags.options(version, &properties)? };
     let policy = Policy::new(flags.retry, matches!(source, Source::Lines));
-    online::runtime()?.block_on(async {
+    online::run(async {
         let mut interrupt = Interrupt::catch()?;
         let mut online = Online::start(server.url, endpoint, options, policy);
         let mut publisher = Publisher::new(args, online.client.clone(), model);
@@ -219,7 +219,7 @@ impl<'a> Publisher<'a> {
         }
         match writeln!(io::stdout(), "{line}") {
             // Nobody wants to know; the messages are wanted nevertheless.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::other(error)),
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::stdout(&error)),
             _ => Ok(()),
         }
     }

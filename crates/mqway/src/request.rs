@@ -63,7 +63,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let mut printer = Printer::new(&args.print, flags.json)?;
     let endpoint = flags.endpoint(&server, version)?;
     let options = flags.options(version, &properties)?;
-    online::runtime()?.block_on(async {
+    online::run(async {
         let mut interrupt = Interrupt::catch()?;
         let limit = [args.wait, flags.timeout].into_iter().flatten().map(|limit| limit.0).min();
         let ends = limit.map(|limit| Instant::now() + limit);
@@ -74,10 +74,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             () = print::closed() => return Ok(()),
             () = online::passed(ends) => Err(Failure::new(Status::TimedOut, "timed out before the response came")),
         };
-        let printed = result.and_then(|response| {
-            printer.print(&response);
-            printer.flush()
-        });
+        let printed = match result {
+            Ok(response) => {
+                printer.print(&response);
+                printer.flush().await
+            }
+            Err(failure) => Err(failure),
+        };
         online.leave().await;
         printed
     })

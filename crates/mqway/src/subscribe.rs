@@ -15,7 +15,7 @@ use mqway_client::{
 };
 use mqway_codec::{TopicFilter, TopicName};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::client_flags::{ClientFlags, qos};
 use crate::failure::{Failure, Status};
@@ -98,7 +98,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         ..flags.options(version, &properties)?
     };
     let wanted = filters.iter().map(|filter| args.wanted(version, filter)).collect();
-    online::runtime()?.block_on(async {
+    online::run(async {
         let mut interrupt = Interrupt::catch()?;
         let ends = args.wait.map(|wait| Instant::now() + wait.0);
         let mut online = Online::start(server.url, endpoint, options, Policy::new(flags.retry, true));
@@ -118,7 +118,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             () = print::closed() => Ok(()),
             () = online::passed(ends) => Err(Failure::new(Status::TimedOut, "timed out")),
         };
-        let flushed = subscriber.flush();
+        // What nobody has read by then is not acknowledged.
+        let flushed = timeout(online::GOODBYE, subscriber.flush()).await.unwrap_or(Ok(()));
         online.leave().await;
         result.and(flushed)
     })
@@ -175,7 +176,7 @@ impl Subscriber<'_> {
                 }
                 message = self.messages.next() => {
                     let message = message.ok_or_else(|| Failure::other("the client has ended"))?;
-                    if self.take(message)? == Then::End {
+                    if self.take(message).await? == Then::End {
                         return self.remove(online).await;
                     }
                 }
@@ -189,19 +190,20 @@ impl Subscriber<'_> {
     }
 
     /// Prints a message and those that are there already, then writes all at once.
-    fn take(&mut self, message: Incoming) -> Result<Then, Failure> {
+    async fn take(&mut self, message: Incoming) -> Result<Then, Failure> {
         let mut next = Some(message);
         while let Some(mut message) = next {
             let token = message.token.take();
             let then = self.print(&message);
             self.printed.extend(token);
             if then == Then::End {
-                self.flush()?;
+                self.flush().await?;
                 return Ok(Then::End);
             }
             next = if self.printer.is_full() { None } else { self.messages.try_next() };
         }
-        self.flush().map(|()| if self.printer.is_closed() { Then::End } else { Then::Next })
+        self.flush().await?;
+        Ok(if self.printer.is_closed() { Then::End } else { Then::Next })
     }
 
     /// mosquitto's order: what ends it, what is left out, what is removed, what is printed, what counts.
@@ -250,8 +252,8 @@ impl Subscriber<'_> {
     }
 
     /// Writes what is printed, and acknowledges it.
-    fn flush(&mut self) -> Result<(), Failure> {
-        self.printer.flush()?;
+    async fn flush(&mut self) -> Result<(), Failure> {
+        self.printer.flush().await?;
         let printed = self.printed.drain(..);
         if !self.printer.is_closed() {
             printed.for_each(|token| self.client.acknowledge(token));

@@ -2,16 +2,19 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::mem;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::thread;
 
 use clap::ArgAction::SetTrue;
 use clap::builder::FalseyValueParser;
 use jiff::Zoned;
 use mqway_client::Incoming;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::format::Template;
 use crate::failure::Failure;
@@ -19,6 +22,9 @@ use crate::tap::{fields, shown};
 
 /// Bytes that are gathered before they are written, also while more messages are there.
 const FULL: usize = 64 * 1024;
+
+/// Bytes that a pipe takes without waiting if it takes any: what POSIX says of each.
+const SURE: usize = 512;
 
 /// The flags that say how.
 #[derive(Clone, Debug, clap::Args)]
@@ -43,7 +49,9 @@ pub struct Printer {
     style: Style,
     line_feed: bool,
     buffer: Vec<u8>,
-    stdout: File,
+    stdout: Arc<File>,
+    /// A write that may take long, on a thread of its own.
+    writing: Option<JoinHandle<io::Result<()>>>,
     is_closed: bool,
 }
 
@@ -78,7 +86,8 @@ impl Printer {
             style,
             line_feed: !flags.no_line_feed,
             buffer: Vec::new(),
-            stdout: File::from(stdout),
+            stdout: Arc::new(File::from(stdout)),
+            writing: None,
             is_closed: false,
         })
     }
@@ -121,22 +130,49 @@ impl Printer {
         self.is_closed
     }
 
-    /// Writes what was printed. That nobody reads it is no error: whoever did has what it wanted.
+    /// Writes what was printed. That nobody reads it is no error: whoever did has what it wanted. A reader may take its
+    /// time; the connection is kept alive meanwhile. If this is dropped on the way, the next call goes on with it.
     ///
     /// # Errors
     /// If it cannot be written for another reason, such as a full disk.
-    pub fn flush(&mut self) -> Result<(), Failure> {
-        let written = if self.is_closed { Ok(()) } else { self.stdout.write_all(&self.buffer) };
-        self.buffer.clear();
-        self.buffer.shrink_to(4 * FULL);
+    pub async fn flush(&mut self) -> Result<(), Failure> {
+        loop {
+            if let Some(writing) = &mut self.writing {
+                let written = writing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+                self.writing = None;
+                self.note(written)?;
+            }
+            if self.is_closed {
+                self.buffer.clear();
+            }
+            if self.buffer.is_empty() {
+                return Ok(());
+            }
+            if self.has_room() {
+                let written = (&*self.stdout).write_all(&self.buffer);
+                self.buffer.clear();
+                self.note(written)?;
+            } else {
+                let (stdout, bytes) = (Arc::clone(&self.stdout), mem::take(&mut self.buffer));
+                self.writing = Some(spawn_blocking(move || (&*stdout).write_all(&bytes)));
+            }
+        }
+    }
+
+    /// Whether stdout takes all at once, for certain.
+    fn has_room(&self) -> bool {
+        let mut watched = [PollFd::new(&*self.stdout, PollFlags::OUT)];
+        self.buffer.len() <= SURE
+            && poll(&mut watched, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
+    fn note(&mut self, written: io::Result<()>) -> Result<(), Failure> {
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 self.is_closed = true;
                 Ok(())
             }
-            written => {
-                written.map_err(|error| Failure::other(format_args!("cannot write to stdout: {error}")))
-            }
+            written => written.map_err(|error| Failure::stdout(&error)),
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::support::mosquitto::Mosquitto;
@@ -349,4 +350,33 @@ fn json_has_text_or_base64_and_the_properties() {
     assert_eq!(lines[0]["payload"], "grüß");
     assert_eq!(lines[0]["properties"]["user_properties"], serde_json::json!([["a", "b"]]));
     assert_eq!((&lines[1]["payload_base64"], &lines[1]["retain"]), (&"/wA=".into(), &true.into()));
+}
+
+#[test]
+fn a_reader_of_stdout_that_took_its_time_cost_the_connection() {
+    let (told, pinged) = mpsc::channel();
+    let message = packets::packet(0x30, &[&b"\0\x01a"[..], &[b'x'; 100]].concat());
+    let server = Server::start(move |mut stream| {
+        while let Some(packet) = packets::read(&mut stream) {
+            let answer = match packet[0] {
+                // More than a pipe holds, and little enough not to wait for here.
+                0x82 => [&b"\x90\x03\0\x01\0"[..], &message.repeat(1500)].concat(),
+                0xC0 => {
+                    let _ = told.send(());
+                    b"\xD0\0".to_vec()
+                }
+                _ => broker_answer(packets::V3_1_1, &packet).unwrap_or_default(),
+            };
+            if stream.write_all(&answer).is_err() {
+                break;
+            }
+        }
+    });
+    let mut sub = command(&["sub", &server.url("tcp"), "-t", "a", "-k", "1"]);
+    let mut sub = sub.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    for _ in 0..3 {
+        pinged.recv_timeout(SOON).expect("it stays in touch while nobody reads what it prints");
+    }
+    drop(sub.stdout.take());
+    assert_eq!(sub.wait().unwrap().code(), Some(0));
 }
