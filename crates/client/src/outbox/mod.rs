@@ -96,8 +96,12 @@ impl Outbox {
     ///
     ///
     /// # Errors
-    /// If it belongs to another client identifier, or fails.
+    /// If it belongs to another client identifier, or fails; if the identifier is none.
     pub fn with_store(store: impl Store + 'static, client_id: &str) -> Result<Outbox, OutboxError> {
+        // It would be kept, and no connection be made with it ever. [MQTT-3.1.3-4]
+        if client_id.len() > usize::from(u16::MAX) || client_id.contains('\0') {
+            return Err(OutboxError::ClientId);
+        }
         let mut store: Box<dyn Store> = Box::new(store);
         let stored = store.load()?;
         let client_id = match (stored.client_id, client_id) {
@@ -256,6 +260,9 @@ pub enum OutboxError {
         /// Who asked for it.
         wanted: String,
     },
+    /// What was asked for is no client identifier: too long, or with a zero in it.
+    #[error("a client identifier has at most 65,535 bytes, and no U+0000")]
+    ClientId,
     /// A newer version of this library made it.
     #[error("the outbox has format {found}, which is newer than this program")]
     Newer {

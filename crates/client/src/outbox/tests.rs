@@ -284,3 +284,13 @@ mod log {
         }
     }
 }
+
+#[test]
+fn a_client_identifier_that_is_none_spoiled_a_new_outbox() {
+    let directory = tempfile::tempdir().unwrap();
+    for client_id in ["é".repeat(40_000), "a\0b".to_owned()] {
+        let error = Outbox::open(directory.path(), &client_id).unwrap_err();
+        assert!(matches!(error, OutboxError::ClientId), "{error:?}");
+    }
+    assert_eq!(Outbox::open(directory.path(), "me").unwrap().client_id(), "me");
+}
