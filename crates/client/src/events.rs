@@ -168,6 +168,8 @@ impl Listeners {
             let _ = listener.try_send(last.clone());
         }
         if !listening.ended {
+            // There may be no event for days that would find out who is gone.
+            listening.all.retain(|listener| !listener.is_closed());
             listening.all.push(listener);
         }
         Events(events)
@@ -203,5 +205,19 @@ impl Listening {
             }
             Err(mpsc::error::TrySendError::Closed(_)) => false,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_that_were_gone_were_kept_until_the_next_event() {
+        let listeners = Listeners::default();
+        for _ in 0..100 {
+            drop(listeners.add());
+        }
+        assert!(listeners.lock().all.len() <= 1);
     }
 }
