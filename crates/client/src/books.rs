@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use mqway_codec::{PacketId, PropertiesBuf, Publish, QoS, ReasonCode, TopicFilter, TopicName, Version};
 use mqway_session::client::{
-    AckToken, Client as Session, Incoming, Message, NotAccepted, Outcome, Receipt, Subscription as Wanted,
-    Ticket,
+    AckToken, Client as Session, Incoming, Message, NotAccepted, Outcome, Receipt, Ticket,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -123,6 +122,8 @@ impl Books {
                     }
                 }
             },
+            // The program gave up on it before it got here; what takes the subscription back has come first.
+            Command::Subscribe { sink: Some(sink), .. } if sink.messages.is_closed() => {}
             Command::Subscribe { wanted, sink, done } => {
                 self.given_up.retain(|gone| wanted.iter().all(|one| one.filter != *gone));
                 let ticket = self.ticket(Some(Waiter::Request(done)));
@@ -361,10 +362,17 @@ impl From<NotAccepted> for PublishError {
     }
 }
 
-/// The version that a subscription's options are meant for.
-pub(crate) fn checked(version: Version, wanted: &Wanted) -> Result<(), SubscribeError> {
-    debug_assert!(wanted.options.qos <= QoS::ExactlyOnce);
-    TopicFilter::for_version(version, &wanted.filter)
-        .map(drop)
-        .map_err(|_| SubscribeError::Filter(wanted.filter.to_string()))
+/// Refuses what is no request for this version: a text that is no filter, or no filter at all. [MQTT-3.8.3-2],
+/// [MQTT-3.10.3-2]
+pub(crate) fn checked<'a>(
+    version: Version,
+    filters: impl ExactSizeIterator<Item = &'a str>,
+) -> Result<(), SubscribeError> {
+    if filters.len() == 0 {
+        return Err(SubscribeError::Filter(String::new()));
+    }
+    for filter in filters {
+        TopicFilter::for_version(version, filter).map_err(|_| SubscribeError::Filter(filter.to_owned()))?;
+    }
+    Ok(())
 }

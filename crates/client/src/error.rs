@@ -159,7 +159,7 @@ pub enum SubscribeError {
     /// The server refused it, with this reason.
     #[error("the server refused the subscription: {}", .0.name())]
     Refused(ReasonCode),
-    /// The text is no topic filter.
+    /// The text is no topic filter. It is empty where no filter was given.
     #[error("not a topic filter: {0:?}")]
     Filter(String),
     /// What was asked for came with version 5.0 of MQTT, and the client speaks another.

@@ -184,7 +184,7 @@ impl Client {
     where
         F: Future<Output = Endpoint> + Send + 'static,
     {
-        if let Err(error) = options.fit_outbox() {
+        if let Err(error) = options.check().and_then(|()| options.fit_outbox()) {
             return Client::ended(&options, error);
         }
         // Without a session a client of 5.0 may leave its name to the server. 3.1.1: [MQTT-3.1.3-7]
@@ -219,7 +219,7 @@ impl Client {
     }
 
     fn handle(options: &Options) -> (Client, Ears) {
-        let (commands, commanded) = mpsc::channel(options.queue.max(1));
+        let (commands, commanded) = mpsc::channel(room(options.queue));
         let (control, controlled) = mpsc::unbounded_channel();
         let listeners = Listeners::default();
         let client =
@@ -404,11 +404,9 @@ impl Client {
     /// If the server refuses all of them, or the client ends before that. Which of them it grants is
     /// in [`Subscription::codes`].
     pub async fn subscribe_all(&self, wanted: Vec<Wanted>) -> Result<Subscription, SubscribeError> {
-        for one in &wanted {
-            books::checked(self.version, one)?;
-        }
+        books::checked(self.version, wanted.iter().map(|one| &*one.filter))?;
         let filters = wanted.iter().map(|one| one.filter.clone()).collect();
-        let (sink, messages) = mpsc::channel(self.buffer.max(1));
+        let (sink, messages) = mpsc::channel(room(self.buffer));
         let (done, answer) = oneshot::channel();
         // Made before the request goes out, so that giving up on the answer takes the subscription back.
         let mut subscription = Subscription::new(messages, filters, self.clone());
@@ -444,7 +442,7 @@ impl Client {
     /// # }
     /// ```
     pub fn messages(&self) -> Subscription {
-        let (sink, messages) = mpsc::channel(self.buffer.max(1));
+        let (sink, messages) = mpsc::channel(room(self.buffer));
         let subscription = Subscription::new(messages, Vec::new(), self.clone());
         // A client that has ended gives an empty stream.
         let _ = self.control.send(Control::Listen(subscription.sink(sink)));
@@ -469,9 +467,7 @@ impl Client {
     /// # Errors
     /// If one of them is no filter, or the client ends before the server answers.
     pub async fn subscribe_only(&self, wanted: Vec<Wanted>) -> Result<Vec<ReasonCode>, SubscribeError> {
-        for one in &wanted {
-            books::checked(self.version, one)?;
-        }
+        books::checked(self.version, wanted.iter().map(|one| &*one.filter))?;
         let (done, answer) = oneshot::channel();
         let command = Command::Subscribe { wanted, sink: None, done };
         self.commands.send(command).await.map_err(|_| SubscribeError::Ended)?;
@@ -508,8 +504,9 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// If the client ends before the server answers.
+    /// If one of them is no filter, or the client ends before the server answers.
     pub async fn unsubscribe_all(&self, filters: &[&str]) -> Result<Vec<ReasonCode>, SubscribeError> {
+        books::checked(self.version, filters.iter().copied())?;
         let filters = filters.iter().map(|filter| Box::from(*filter)).collect();
         let (done, answer) = oneshot::channel();
         let command = Command::Unsubscribe { filters, done };
@@ -579,7 +576,8 @@ impl Client {
         self.listeners.add()
     }
 
-    /// Ends the client: delivers what waits, sends DISCONNECT and closes, within [`Options::shutdown_time`].
+    /// Ends the client: delivers what waits, sends DISCONNECT and closes, within [`Options::shutdown_time`]. To ask again
+    /// meanwhile is to wait for the same end.
     ///
     /// ```no_run
     /// use mqway_client::{Client, Message};
@@ -652,6 +650,11 @@ impl Future for Delivery {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.0).poll(cx).map(|result| result.unwrap_or(Err(PublishError::Ended)))
     }
+}
+
+/// How many a channel holds where so many are asked for.
+fn room(wanted: usize) -> usize {
+    wanted.clamp(1, tokio::sync::Semaphore::MAX_PERMITS)
 }
 
 /// An identifier that nobody else has, in letters that every server takes.

@@ -121,7 +121,28 @@ impl Default for Options {
     }
 }
 
+/// Bytes of the smallest CONNACK of 5.0. Who takes less cannot connect.
+const LEAST_PACKET: usize = 5;
+
 impl Options {
+    /// Refuses what no connection could be made with, again and again.
+    pub(crate) fn check(&self) -> Result<(), ConnectError> {
+        if self.receive_maximum == 0 {
+            // 0 is a Protocol Error (5.0 §3.1.2.11.3).
+            return Err(ConnectError::Options(
+                "a receive maximum of 0 takes no message; use 1 or more".to_owned(),
+            ));
+        }
+        if self.maximum_packet < LEAST_PACKET {
+            let most = self.maximum_packet;
+            let error = format!(
+                "a maximum packet of {most} bytes has no room for CONNACK; use {LEAST_PACKET} or more"
+            );
+            return Err(ConnectError::Options(error));
+        }
+        Ok(())
+    }
+
     /// Makes the options fit the outbox, if there is one.
     pub(crate) fn fit_outbox(&mut self) -> Result<(), ConnectError> {
         let Some(outbox) = &self.outbox else { return Ok(()) };

@@ -114,7 +114,7 @@ pub(crate) struct Leaving {
     reason: ReasonCode,
     by: Instant,
     /// Who waits for the end. `None`: all handles are gone, and nobody can ask for anything any more.
-    done: Option<oneshot::Sender<()>>,
+    done: Option<Vec<oneshot::Sender<()>>>,
 }
 
 /// How a connection ended.
@@ -263,7 +263,9 @@ impl Task {
             }
             Wish::Control(Control::Disconnect { reason, done }) => {
                 self.books.let_go(&mut self.session, now);
-                self.leaving = Some(Leaving { reason, by, done: Some(done) });
+                // Whoever asked first has said how and by when; all who asked wait for the same end.
+                let leaving = self.leaving.get_or_insert(Leaving { reason, by, done: None });
+                leaving.done.get_or_insert_default().push(done);
             }
             Wish::Control(Control::Authenticate { again, done }) => self.authenticate_again(&*again, done),
             Wish::Control(Control::LetGo { token, safe }) => {
@@ -341,14 +343,18 @@ impl Task {
             if self.may_leave() {
                 return Ok(());
             }
+            let full = self.books.backlog.full();
+            let waits = !self.books.waiters.is_empty();
+            let behind = self.journal.as_ref().is_some_and(Journal::is_behind);
+            let unread = !self.books.backlog.lets_read(waits) || behind || self.books.is_early();
+            if unread {
+                // Before asking when the next PINGREQ is due: the answer to the last one is not waited for.
+                self.session.unread(self.started.elapsed());
+            }
             let wake = self.session.poll_timeout().and_then(|at| self.started.checked_add(at));
             let accept_by = (!self.session.is_connected()).then_some(accept_by);
             let wake = [wake, accept_by, self.leave_by()].into_iter().flatten().min();
-            let full = self.books.backlog.full();
-            let waits = !self.books.waiters.is_empty();
             let room = self.has_room() && wire.queued() < MOST_QUEUED;
-            let behind = self.journal.as_ref().is_some_and(Journal::is_behind);
-            let unread = !self.books.backlog.lets_read(waits) || behind || self.books.is_early();
             let reads = !unread && wire.queued() < MOST_UNTAKEN;
             tokio::select! {
                 stored = progress(self.journal.as_mut()) => stored?,
@@ -368,11 +374,7 @@ impl Task {
                     if accept_by.is_some_and(|by| Instant::now() >= by) {
                         return Err(ConnectError::TimedOut);
                     }
-                    let now = self.started.elapsed();
-                    if unread {
-                        self.session.unread(now);
-                    }
-                    self.session.handle_timeout(now)?;
+                    self.session.handle_timeout(self.started.elapsed())?;
                 }
             }
         }
@@ -568,9 +570,14 @@ impl Task {
         }
         self.journal = None;
         self.books = Books::default();
+    }
+}
+
+/// However the task ends, also where the runtime is shut down or a function of the program's own panics in it: nobody
+/// shall wait for events for ever. Whoever waits for the end hears of it after that, when the fields are dropped.
+impl Drop for Task {
+    fn drop(&mut self) {
         self.listeners.end();
-        // Whoever asked may have gone; dropping the sender tells as much as sending.
-        self.leaving = None;
     }
 }
 

@@ -16,6 +16,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod limits;
+mod misuse;
 mod peer;
 mod rules;
 mod sessions;

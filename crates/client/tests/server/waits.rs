@@ -9,7 +9,7 @@ use mqway_codec::{Packet, Publish};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
-use crate::peer::{SOON, Server, ack, lost, message, publishing, subscribed};
+use crate::peer::{SOON, Server, ack, lost, message, publish, publishing, subscribed};
 
 const FIRST: Duration = Duration::from_millis(40);
 const BACKOFF: Backoff =
@@ -249,4 +249,24 @@ async fn a_program_that_publishes_for_each_message_is_not_held_up_by_those_it_ha
         peer.write(Packet::Puback(ack(u16::from_be_bytes([bytes[5], bytes[6]])))).await;
         answered.await.unwrap().unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_program_that_took_no_messages_let_keep_alive_pass_in_silence() {
+    let server = Server::new(Version::V5).await;
+    let options = Options { keep_alive: 1, buffer: 1, ..server.options() };
+    let client = Client::start(server.endpoint(), options);
+    let mut peer = server.welcome(false).await;
+    let _unread = subscribed(&mut peer, &client).await;
+    for _ in 0..10 {
+        peer.write(publish(0, QoS::AtMostOnce, false, "x")).await;
+    }
+    let begun = Instant::now();
+    for _ in 0..3 {
+        peer.expect(Packet::Pingreq).await; // [MQTT-3.1.2-20]
+    }
+    assert!(
+        begun.elapsed() < Options::default().ping_time,
+        "answers that it does not read must not be waited for"
+    );
 }
