@@ -104,6 +104,20 @@ fn properties_pass_as_they_are() {
 }
 
 #[test]
+fn properties_may_be_long() {
+    everywhere(|stage| {
+        let mut client = stage.client(V5, "s");
+        client.subscribe(&stage.topic("p"), 1);
+        let one = user(&"n".repeat(300), &"v".repeat(65_535));
+        let properties = [one.repeat(4), user("last", "").repeat(1_000)].concat();
+        let publish = Publish::new(&stage.topic("p"), "x").qos(1, 1).with(properties);
+        stage.client(V5, "p").say(&publish);
+        let got = client.message();
+        assert!(got.properties == publish.properties); // [MQTT-3.3.2-17], [MQTT-3.3.2-18]
+    });
+}
+
+#[test]
 fn dup_of_what_comes_in_says_nothing_about_what_goes_out() {
     everywhere(|stage| {
         for level in LEVELS {

@@ -1,9 +1,10 @@
 //! Retained messages (5.0 §3.3.1.3, §3.8.3.1).
 
 use crate::client::Client;
-use crate::fields::{Publish, identifier, list, property, suback, subscribe, text, user};
+use crate::fields::{Hello, Publish, identifier, list, property, suback, subscribe, text, two, user};
 use crate::stage::everywhere;
 use crate::support::packets::{LEVELS, V5};
+use std::collections::BTreeSet;
 
 /// What a client gets until the next ping, as topic and text, sorted; each with RETAIN 1.
 fn retained(client: &mut Client) -> Vec<String> {
@@ -129,6 +130,43 @@ fn each_filter_of_one_packet_brings_its_own() {
             client.expect(suback(level, 1, &[0, 0])); // [MQTT-3.8.4-5]: as if they had come one after the other
             assert_eq!(retained(&mut client).len(), 2);
         }
+    });
+}
+
+#[test]
+fn many_come_as_the_client_has_room() {
+    everywhere(|stage| {
+        let mut publisher = stage.client(V5, "p");
+        for number in 0..1_300 {
+            publisher.send(Publish::new(&stage.topic(&number.to_string()), "x").retained().bytes(V5));
+        }
+        publisher.ping();
+        let properties = two(property::RECEIVE_MAXIMUM, 3);
+        let hello = Hello { properties, ..Hello::new(V5, &stage.id("s")) };
+        let mut client = stage.client_with(V5, hello.bytes());
+        client.subscribe(&stage.topic("+"), 1);
+        let mut names = BTreeSet::new();
+        // What was published with QoS 0 takes no place.
+        for _ in 0..1_300 {
+            let publish = client.message();
+            assert!(publish.retain && publish.qos == 0);
+            names.insert(publish.topic);
+        }
+        assert_eq!(names.len(), 1_300);
+        client.ping();
+        for number in 0..100 {
+            let id = number + 1;
+            publisher.say(&Publish::new(&stage.topic(&format!("q/{number}")), "x").retained().qos(1, id));
+        }
+        client.subscribe(&stage.topic("q/+"), 1);
+        for window in 0..33 {
+            let three = [client.publish(), client.publish(), client.publish()];
+            client.ping(); // [MQTT-3.3.4-9]: no more than three at once
+            assert!(three.iter().all(|publish| publish.qos == 1), "{window}");
+            three.iter().for_each(|publish| client.acknowledge(publish));
+        }
+        client.expect_message("x");
+        client.ping();
     });
 }
 

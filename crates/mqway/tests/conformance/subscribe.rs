@@ -1,6 +1,6 @@
 //! SUBSCRIBE and SUBACK (5.0 §3.8, §3.9).
 
-use crate::fields::{Publish, identifier, list, property, suback, subscribe, user};
+use crate::fields::{Publish, identifier, list, property, suback, subscribe, unsuback, unsubscribe, user};
 use crate::stage::everywhere;
 use crate::support::packets::{LEVELS, V5, packet, string};
 
@@ -108,6 +108,24 @@ fn retain_as_published_keeps_the_flag() {
             assert_eq!(client.message().retain, expected); // [MQTT-3.3.1-12], [MQTT-3.3.1-13]
             publisher.say(&Publish::new(&stage.topic(topic), "y").qos(1, 1));
             assert!(!client.message().retain); // [MQTT-3.3.1-13]
+        }
+    });
+}
+
+#[test]
+fn thousands_of_filters_may_stand_in_one_packet() {
+    everywhere(|stage| {
+        for level in LEVELS {
+            let mut client = stage.client(level, "s");
+            let filters: Vec<_> = (0..5_000).map(|number| stage.topic(&format!("{number}/+"))).collect();
+            let options: Vec<_> =
+                (0..3).cycle().zip(&filters).map(|(qos, filter)| (&**filter, qos)).collect();
+            client.send(subscribe(level, 1, &options, &[]));
+            let codes: Vec<_> = (0..3).cycle().take(filters.len()).collect();
+            client.expect(suback(level, 1, &codes)); // [MQTT-3.9.3-1]
+            let names: Vec<_> = filters.iter().map(|filter| &**filter).collect();
+            client.send(unsubscribe(level, 2, &names));
+            client.expect(unsuback(level, 2, &vec![0; names.len()]));
         }
     });
 }

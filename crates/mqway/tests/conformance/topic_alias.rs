@@ -64,6 +64,28 @@ fn one_that_means_nothing_ends_the_connection() {
 }
 
 #[test]
+fn a_message_that_is_sent_again_may_bear_one() {
+    everywhere(|stage| {
+        let mut subscriber = stage.client(V5, "s");
+        subscriber.subscribe(&stage.topic("#"), 0);
+        let mut client = stage.client(V5, "p");
+        let first = Publish::new(&stage.topic("a"), "1").qos(2, 1).with(alias(1));
+        let again = Publish { dup: true, topic: String::new(), ..first.clone() };
+        for publish in [&first, &again] {
+            client.send(publish.bytes(V5));
+            client.expect_acknowledgement(0x50, 1);
+        }
+        // One that is known already sets its alias all the same.
+        let renamed = Publish { topic: stage.topic("b"), ..again };
+        client.send(renamed.bytes(V5));
+        client.expect_acknowledgement(0x50, 1);
+        client.say(&Publish::new("", "2").qos(1, 2).with(alias(1)));
+        let seen = [subscriber.message(), subscriber.message()];
+        assert_eq!(seen.map(|publish| publish.topic), [stage.topic("a"), stage.topic("b")]);
+    });
+}
+
+#[test]
 fn they_end_with_the_connection() {
     everywhere(|stage| {
         let hello = Hello::staying(V5, &stage.id("p")).bytes();
