@@ -8,7 +8,6 @@ use mqway_engine::ConnId;
 use mqway_routing::{Hint, RetainedCursor};
 use mqway_session::server::Receiver;
 
-use crate::deliver::Grant;
 use crate::familiar::Familiar;
 use crate::shared::SessionRef;
 
@@ -53,7 +52,6 @@ pub(crate) struct Author {
 /// The retained messages of one subscription.
 pub(crate) struct Replay {
     pub cursor: RetainedCursor,
-    pub grant: Grant,
 }
 
 /// The connections by place.

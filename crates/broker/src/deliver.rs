@@ -50,7 +50,7 @@ pub(crate) struct Grant {
 }
 
 impl Grant {
-    fn of(agreed: &Agreed) -> Grant {
+    pub fn of(agreed: &Agreed) -> Grant {
         let mut identifiers = Identifiers::None;
         if let Some(id) = agreed.identifier {
             identifiers = Identifiers::One([id]);

@@ -12,7 +12,7 @@ use crate::clients::{Open, Replay};
 use crate::deliver::Grant;
 use crate::house::{House, forget_retained, too_many_levels};
 use crate::mail::Mail;
-use crate::message::{Draft, Identifiers, time_left};
+use crate::message::{Draft, time_left};
 use crate::shared::{Agreed, SessionRef};
 
 /// Retained messages that are looked at before others get their turn.
@@ -88,16 +88,8 @@ impl House {
             RetainHandling::DoNotSend => false, // [MQTT-3.3.1-11]
         };
         // 5.0 §4.8.2: none for shared subscriptions.
-        let replay = (wanted && share.is_none() && !shared.retained.is_empty()).then(|| Replay {
-            cursor: RetainedCursor::new(filter),
-            grant: Grant {
-                qos: options.qos,
-                // 3.1.1: [MQTT-3.3.1-8]: these are sent because they were retained.
-                retain_as_published: true,
-                identifiers: identifier.map_or(Identifiers::None, |id| Identifiers::One([id])),
-                share: None,
-            },
-        });
+        let replay = (wanted && share.is_none() && !shared.retained.is_empty())
+            .then(|| Replay { cursor: RetainedCursor::new(filter) });
         Ok((options.qos, replay)) // Whatever QoS we publish with at the most. [MQTT-3.2.2-10]
     }
 
@@ -165,6 +157,15 @@ impl House {
                 return; // Whatever frees it calls again.
             }
             let shared = self.shared.clone();
+            // What was agreed last, if the subscription is still there. [MQTT-3.8.4-3], [MQTT-3.10.4-2]
+            let agreed =
+                replay.cursor.filter().and_then(|filter| shared.index.options(filter, open.author.session));
+            let Some(agreed) = agreed else {
+                open.replays.pop();
+                continue;
+            };
+            // 3.1.1: [MQTT-3.3.1-8]: these are sent because they were retained.
+            let grant = Grant { retain_as_published: true, ..Grant::of(&agreed) };
             let scan = shared.retained.scan(&mut replay.cursor, RETAINED_AT_ONCE, |_, message| {
                 found.push(message.clone());
             });
@@ -181,12 +182,7 @@ impl House {
                     continue;
                 }
                 let serial = self.desk.next_serial();
-                self.desk.deliver(
-                    io,
-                    open.author.session,
-                    &mut Draft::of(serial, &message, None),
-                    &replay.grant,
-                );
+                self.desk.deliver(io, open.author.session, &mut Draft::of(serial, &message, None), &grant);
             }
             if scan == Scan::Done {
                 open.replays.pop();

@@ -358,3 +358,49 @@ fn silence_beyond_the_keep_alive_ends_a_connection() {
     );
     assert!(told);
 }
+
+#[test]
+fn retained_messages_that_waited_came_although_their_subscription_was_gone() {
+    let config = || {
+        let mut config = Config::default();
+        config.terms.in_flight = std::num::NonZeroU16::MIN;
+        config
+    };
+    for again in [false, true] {
+        let mut world = World::new(1, 1, config());
+        let publisher = world.connected(Version::V5, "publisher");
+        world.publish(publisher, retained("r", "old"));
+        let mut options = Options::new(Version::V5);
+        options.manual_acknowledgement = true;
+        let client = world.add(options);
+        world.connect(client, &Connect::new(Version::V5, "client"));
+        world.settle();
+        world.subscribe(client, &[("a", QOS_1)]);
+        // These are not acknowledged, so that what is retained has to wait.
+        world.publish(publisher, message("a", "0", QoS::AtLeastOnce));
+        world.publish(publisher, message("a", "1", QoS::AtLeastOnce));
+        world.subscribe_with(client, &[("r", QOS_1)], Some(1));
+        match again {
+            true => {
+                let options = SubscribeOptions { retain_handling: RetainHandling::DoNotSend, ..QOS_0 };
+                world.subscribe_with(client, &[("r", options)], Some(2));
+            }
+            false => world.unsubscribe(client, "r"),
+        }
+        for message in std::mem::take(&mut world.clients[client].got) {
+            let now = world.sim.now();
+            world.clients[client].client.acknowledge(now, message.token.unwrap());
+        }
+        world.settle();
+        let mut got = std::mem::take(&mut world.clients[client].got);
+        got.retain(|message| &*message.topic == "r");
+        if !again {
+            assert!(got.is_empty()); // [MQTT-3.10.4-2]
+            continue;
+        }
+        // It comes as it was agreed last. [MQTT-3.8.4-3]
+        let identifiers: Vec<_> = got[0].properties.as_properties().subscription_identifiers().collect();
+        assert_eq!((&*got[0].topic, got[0].qos, got[0].retain), ("r", QoS::AtMostOnce, true));
+        assert_eq!(identifiers.iter().map(|id| id.value()).collect::<Vec<_>>(), [2]);
+    }
+}

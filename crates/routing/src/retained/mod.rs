@@ -222,6 +222,11 @@ impl RetainedCursor {
         Self { filter: Some(filter.as_str().into()), shard: 0, at: String::new(), seen: false }
     }
 
+    /// The filter, unless it is for every topic; without a share name.
+    pub fn filter(&self) -> Option<TopicFilter<'_>> {
+        TopicFilter::new(self.filter.as_deref()?).ok()
+    }
+
     /// For every topic, those that begin with `$` too: to look for what has expired, say.
     pub const fn all() -> Self {
         Self { filter: None, shard: 0, at: String::new(), seen: false }
