@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 /// Seeds of the default tests, and the steps of each.
 const SEEDS: u64 = 1_000;
 const STEPS: usize = 150;
+/// Steps of each seed of the long test, which begin behind those.
+const LONG_STEPS: usize = 10 * STEPS;
 
 /// Plays seeds on as many threads as there are processors.
 fn simulate_all(seeds: std::ops::Range<u64>, steps: usize) {
@@ -31,7 +33,11 @@ fn simulate_all(seeds: std::ops::Range<u64>, steps: usize) {
 #[test]
 fn whatever_clients_and_links_do_everybody_gets_what_is_theirs() {
     match std::env::var("MQWAY_SEED") {
-        Ok(seed) => checks::simulate(seed.parse().expect("MQWAY_SEED is a number"), STEPS),
+        Ok(seed) => {
+            let seed = seed.parse().expect("MQWAY_SEED is a number");
+            // Those of the long test have longer schedules.
+            checks::simulate(seed, if seed < SEEDS { STEPS } else { LONG_STEPS });
+        }
         Err(_) => simulate_all(0..SEEDS, STEPS),
     }
 }
@@ -40,7 +46,7 @@ fn whatever_clients_and_links_do_everybody_gets_what_is_theirs() {
 #[ignore = "long: many more seeds, and longer schedules"]
 fn whatever_clients_and_links_do_for_long_everybody_gets_what_is_theirs() {
     let most = if std::env::var_os("MQWAY_TEST_SHORT").is_some() { 100 } else { 2_000 };
-    simulate_all(SEEDS..SEEDS + most, 10 * STEPS);
+    simulate_all(SEEDS..SEEDS + most, LONG_STEPS);
 }
 
 #[test]

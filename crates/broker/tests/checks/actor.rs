@@ -1,6 +1,6 @@
 //! A client with its session, its connections, and what it notes of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use mqway_broker::Simulated;
@@ -111,7 +111,7 @@ impl Actor {
                 done: NEVER,
                 seen: NEVER,
                 sent: 1,
-                sent_new: 1,
+                lives: BTreeSet::new(),
                 doubtful: false,
             });
             history.messages.len() - 1
@@ -307,6 +307,8 @@ impl Actor {
             if let Leaving::Written { with_will, at } = known.leaving
                 && alone
                 && now - at < READ_SOON
+                // One that was silent for too long may have been ended before.
+                && known.keep_alive == 0
             {
                 known.leaving = Leaving::Read { with_will };
             }
@@ -369,7 +371,7 @@ impl Actor {
                 Packet::Publish(publish) => {
                     if let Some(message) = number_of(publish.payload) {
                         history.messages[message].sent += 1;
-                        history.messages[message].sent_new += usize::from(!publish.dup);
+                        history.messages[message].lives.insert(self.life);
                     }
                 }
                 Packet::Subscribe(subscribe) => {
@@ -492,7 +494,7 @@ impl Actor {
             return;
         }
         // One without a payload has no number by which to count how often it was sent.
-        let (sent, sent_new) = if empty { (2, 1) } else { (0, 0) };
+        let sent = if empty { 2 } else { 0 };
         history.messages.push(Message {
             publisher: self.number,
             will_of: None,
@@ -506,7 +508,7 @@ impl Actor {
             done: NEVER,
             seen: NEVER,
             sent,
-            sent_new,
+            lives: BTreeSet::new(),
             doubtful: false,
         });
         history.note(now, || format!("c{} publishes {}", self.number, history.name(number)));

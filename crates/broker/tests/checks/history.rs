@@ -3,6 +3,7 @@
 //! A client knows when it wrote something and when it got an answer; the broker acted somewhere in between. Whatever is
 //! written at a time is read by the broker later than that, so that what was answered at a time came before it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mqway_codec::{RetainHandling, SubscribeOptions, TopicFilter, TopicName};
@@ -45,9 +46,10 @@ pub struct Message {
     pub done: Time,
     /// When the witness got it.
     pub seen: Time,
-    /// How often it was written to a connection, and how often of these without DUP.
+    /// How often it was written to a connection.
     pub sent: usize,
-    pub sent_new: usize,
+    /// The lives of its publisher's session in which it was.
+    pub lives: BTreeSet<usize>,
     /// The broker may take repetitions of it for something new: its session may have been another one.
     pub doubtful: bool,
 }
@@ -165,7 +167,7 @@ impl Message {
         match self.qos {
             _ if self.doubtful => NEVER,
             1 if self.sent > 1 => self.done,
-            2 if self.sent_new > 1 => self.done,
+            2 if self.lives.len() > 1 => self.done,
             _ => self.taken_by(),
         }
     }
@@ -177,7 +179,7 @@ impl Message {
             _ if self.will_of.is_some() => 1,
             // What was about to be written when its connection was lost was not seen here.
             1 => self.sent.max(1),
-            _ => self.sent_new.max(1),
+            _ => self.lives.len().max(1),
         }
     }
 }

@@ -223,6 +223,8 @@ impl<'a> Run<'a> {
         if self.actors[actor].version == Version::V5 {
             if choices.one_in(4) {
                 let (filter, identifier) = choices.pick(&GROUPS);
+                options.qos =
+                    choices.pick(&[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]);
                 let identifier = SubscriptionId::new(identifier);
                 list.push(Subscription { filter: filter.into(), options, identifier });
                 return self.actors[actor].client.subscribe(now, NO_TICKET, list);

@@ -46,15 +46,18 @@ fn check_message(
         members[0].filter
     ); // 5.0 §4.8.2
     let by = message.taken_by();
-    let anybody = members
-        .iter()
-        .any(|one| one.is_sure(message.asked, by) && history.connections[one.connection].life == one.life);
-    let last = history.calms.last().filter(|calm| calm.at >= by);
-    let all_here = members.iter().filter(|one| one.may_be(message.asked, NEVER)).all(|one| {
-        last.is_some_and(|calm| calm.connected[one.actor].is_some_and(|(life, _)| life == one.life))
-    });
-    let lasting = members.iter().all(|one| message.qos.min(one.options.qos as u8) > 0);
-    if anybody && all_here && lasting && came.is_empty() && ends == 0 {
+    let Some(last) = history.calms.last().filter(|calm| calm.at >= by) else { return };
+    let is_here = |one: &Subscription| last.connected[one.actor].is_some_and(|(life, _)| life == one.life);
+    let anybody = members.iter().any(|one| one.is_sure(message.asked, by));
+    let all_here =
+        ends == 0 && members.iter().filter(|one| one.may_be(message.asked, NEVER)).all(|one| is_here(one));
+    // 5.0 §4.8.2: whoever stays gets what others leave, but for what they had with QoS 2. [MQTT-4.8.2-5]
+    let stays =
+        message.qos == 1 && members.iter().any(|one| one.is_sure(message.asked, last.at) && is_here(one));
+    let possible = members.iter().filter(|one| one.may_be(message.asked, by));
+    let lasting =
+        possible.map(|one| one.options.qos as u8).min().is_some_and(|lowest| message.qos.min(lowest) > 0);
+    if lasting && came.is_empty() && (anybody && all_here || stays) {
         let line = format!("no member of {} got {}", members[0].filter, history.name(number));
         match message.expiry {
             Some(_) => missing.expired.push(line),
