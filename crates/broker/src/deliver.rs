@@ -278,9 +278,8 @@ impl Desk {
         let Some(home) = self.sessions.find(to) else { return };
         let (shared, limits) = (&self.shared, &self.shared.limits);
         let size = delivery.message.size();
-        if home.bytes + size > limits.queue_bytes
-            || shared.counters.stored_bytes.load(Ordering::Relaxed) > limits.stored_bytes
-        {
+        let held = home.bytes + size;
+        if held > limits.queue_bytes || held as u64 > shared.room_to_store(self.tally.stored_bytes) {
             self.tally.dropped_queue_bytes += 1;
             return drop_delivery(shared, home, &delivery);
         }

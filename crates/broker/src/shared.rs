@@ -90,6 +90,13 @@ impl Shared {
         hasher.finish()
     }
 
+    /// Bytes that may still be stored, where a worker has stored `untold` of them in this tick, less what it has let go
+    /// (which may wrap). No session may hold more than this: so those that hold much leave room for those that hold little.
+    pub fn room_to_store(&self, untold: u64) -> u64 {
+        let stored = self.counters.stored_bytes.load(Ordering::Relaxed).wrapping_add(untold);
+        self.limits.stored_bytes.saturating_sub(stored)
+    }
+
     /// Whether a worker is so far behind that publishers have to wait.
     pub fn is_behind(&self, worker: usize) -> bool {
         self.on_the_way.get(worker).is_some_and(|bytes| bytes.load(Ordering::Relaxed) > MOST_ON_THE_WAY)

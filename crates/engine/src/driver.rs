@@ -334,13 +334,20 @@ impl<C: Core> Driver<C> {
         self.io.account(id);
         if full && used == 0 && !paused {
             self.over_limit(id, "bytes that wait for the rest of their packet");
-        } else if self.over_total() && self.io.table.find(id).is_some_and(|conn| !conn.unread.is_empty()) {
+        } else if self.holds_too_much(id)
+            && self.io.table.find(id).is_some_and(|conn| !conn.unread.is_empty())
+        {
             self.over_limit(id, "bytes buffered in all");
         }
     }
 
-    fn over_total(&self) -> bool {
-        self.counters().buffered_now() > self.io.shared.limits.buffered as u64
+    /// Whether a connection holds more bytes than are left for all others. So whoever holds most has to give way, and a
+    /// connection that needs little is served however many others are stuck: each of n such holds no more than one part
+    /// in n + 1 of the limit.
+    fn holds_too_much(&self, id: ConnId) -> bool {
+        let limit = self.io.shared.limits.buffered as u64;
+        let left = limit.saturating_sub(self.counters().buffered_now());
+        self.io.table.look(id).is_some_and(|conn| conn.accounted as u64 > left)
     }
 
     /// There is no room for what came: its connection ends. 3.1.1: [MQTT-4.8.0-2]
@@ -541,10 +548,10 @@ impl<C: Core> Driver<C> {
     /// Tells the core where a reader has become too slow, or has caught up.
     fn tell_pace(&mut self, id: ConnId) {
         let (high, low) = (self.io.shared.limits.high_water, self.io.shared.limits.low_water);
-        let over_total = self.over_total();
+        let holds_too_much = self.holds_too_much(id);
         let Some(conn) = self.io.table.find(id) else { return };
         let queued = conn.queued();
-        if queued > 0 && over_total {
+        if queued > 0 && holds_too_much {
             return self.over_limit(id, "bytes buffered in all");
         }
         if conn.phase != Phase::Open {

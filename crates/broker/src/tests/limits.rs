@@ -67,6 +67,22 @@ fn bytes_of_a_queue_are_limited_too() {
 }
 
 #[test]
+fn sessions_that_hold_much_leave_room_for_those_that_hold_little() {
+    let mut world = World::new(1, 1, config(|config| config.limits.stored_bytes = 100_000));
+    absent(&mut world);
+    let (publisher, witness) =
+        (world.connected(Version::V5, "publisher"), world.connected(Version::V5, "witness"));
+    world.subscribe(witness, &[("little", QOS_1)]);
+    for _ in 0..200 {
+        world.publish(publisher, message("much", &"x".repeat(1_000), QoS::AtLeastOnce));
+    }
+    let counts = world.counts();
+    assert!((45_000..=50_000).contains(&counts.stored_bytes), "{counts:?}");
+    world.publish(publisher, message("little", &"x".repeat(20_000), QoS::AtLeastOnce));
+    assert_eq!(world.got(witness).len(), 1);
+}
+
+#[test]
 fn subscriptions_and_topics_have_their_limits() {
     let mut world = World::new(
         1,
