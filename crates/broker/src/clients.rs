@@ -88,6 +88,12 @@ impl Clients {
         self.places.get_mut(slot)?.as_mut().filter(|client| client.tag & TAG == tag & TAG)
     }
 
+    /// Whether the connection with this tag is still at this place.
+    pub fn is_tagged(&self, slot: usize, tag: u32) -> bool {
+        let client = self.places.get(slot).and_then(Option::as_ref);
+        client.is_some_and(|client| client.tag & TAG == tag & TAG)
+    }
+
     /// All of them.
     pub fn all(&self) -> Vec<ConnId> {
         self.places.iter().flatten().map(|client| client.conn).collect()

@@ -310,6 +310,17 @@ impl Core for BrokerCore {
         }
     }
 
+    fn awaits(&self, key: u64) -> bool {
+        match Timer::of_key(key) {
+            Timer::Client { slot, tag } => self.clients.is_tagged(slot as usize, tag),
+            Timer::Session { slot, generation } => {
+                let worker = self.house.desk.worker as u16;
+                self.house.desk.sessions.lives(SessionRef { worker, generation, slot })
+            }
+            Timer::Unfinished | Timer::Sys | Timer::Throttled => true,
+        }
+    }
+
     fn mail(&mut self, io: &mut Io<Mail>, mail: Mail) {
         match mail {
             Mail::Arriving => {}

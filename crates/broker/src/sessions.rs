@@ -93,6 +93,12 @@ impl Sessions {
         self.places.len() - self.free.len()
     }
 
+    /// Whether the session of this name lives.
+    pub fn lives(&self, session: SessionRef) -> bool {
+        let place = self.places.get(session.slot as usize);
+        place.is_some_and(|place| place.generation == session.generation && place.home.is_some())
+    }
+
     /// The session of a client.
     pub fn of_client(&self, worker: usize, client_id: &str) -> Option<SessionRef> {
         let slot = *self.by_client.get(client_id)?;

@@ -40,6 +40,8 @@ const SMALLEST_KEPT: usize = 4 * 1024;
 pub(crate) struct Pool {
     free: Vec<Vec<u8>>,
     held: usize,
+    /// How many have not been lent since [`Pool::age`].
+    unused: usize,
 }
 
 /// A buffer that grew over this goes back to the allocator rather than to the pool.
@@ -54,7 +56,7 @@ const POOL_BYTES: usize = 8 * 1024 * 1024;
 
 impl Pool {
     pub fn new() -> Pool {
-        Pool { free: Vec::new(), held: 0 }
+        Pool { free: Vec::new(), held: 0, unused: 0 }
     }
 
     /// Lends a buffer to `place` if it has none.
@@ -65,6 +67,7 @@ impl Pool {
         *place = match self.free.pop() {
             Some(buffer) => {
                 self.held -= buffer.capacity();
+                self.unused = self.unused.min(self.free.len());
                 buffer
             }
             None => Vec::with_capacity(SMALLEST_KEPT),
@@ -100,6 +103,18 @@ impl Pool {
         self.held += size;
         self.free.push(buffer);
     }
+
+    /// Lets go of the buffers that have not been lent since the last call: what a rush needed is not kept for ever.
+    pub fn age(&mut self) {
+        let dropped: usize = self.free.drain(..self.unused).map(|buffer| buffer.capacity()).sum();
+        self.held -= dropped;
+        self.unused = self.free.len();
+        self.free.shrink_to(2 * self.unused);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.free.is_empty()
+    }
 }
 
 #[cfg(test)]
@@ -129,6 +144,23 @@ mod tests {
             pool.take_back(&mut other);
             assert!(pool.free.is_empty() && other.capacity() == 0);
         }
+    }
+
+    #[test]
+    fn buffers_that_nobody_has_borrowed_for_long_are_let_go() {
+        let mut pool = Pool::new();
+        for _ in 0..100 {
+            pool.take_back(&mut Vec::with_capacity(5_000));
+        }
+        pool.age();
+        assert_eq!(pool.free.len(), 100);
+        let mut lent: Vec<_> = (0..10).map(|_| Vec::new()).collect();
+        lent.iter_mut().for_each(|place| pool.lend(place));
+        lent.iter_mut().for_each(|place| pool.take_back(place));
+        pool.age();
+        assert!(pool.free.len() == 10 && pool.held == 50_000);
+        pool.age();
+        assert!(pool.is_empty() && pool.held == 0);
     }
 
     #[test]

@@ -108,6 +108,11 @@ pub trait Core: 'static {
     /// A moment set with [`Io::set_timer`] has come.
     fn timer(&mut self, _io: &mut Io<Self::Mail>, _key: u64) {}
 
+    /// Whether a moment set with this key still matters. Asked where many are to come; those that do not are forgotten.
+    fn awaits(&self, _key: u64) -> bool {
+        true
+    }
+
     /// Mail from another worker or from outside.
     fn mail(&mut self, _io: &mut Io<Self::Mail>, _mail: Self::Mail) {}
 

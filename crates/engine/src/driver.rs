@@ -40,11 +40,16 @@ pub(crate) struct Driver<C: Core> {
     scratch: Vec<u8>,
     /// The program ends: nobody is let in any more.
     stopping: bool,
+    /// A moment is set at which buffers that nobody uses are let go.
+    ageing: bool,
 }
+
+/// How long a buffer lies unused before it is let go, and at the most twice as long.
+const POOL_AGE: Duration = Duration::from_secs(2);
 
 impl<C: Core> Driver<C> {
     pub fn new(core: C, worker: usize, shared: Arc<Shared<C::Mail>>) -> Driver<C> {
-        Driver { core, io: Io::new(worker, shared), scratch: Vec::new(), stopping: false }
+        Driver { core, io: Io::new(worker, shared), scratch: Vec::new(), stopping: false, ageing: false }
     }
 
     /// A listener accepted a connection, which the shared admission has let in.
@@ -199,12 +204,25 @@ impl<C: Core> Driver<C> {
     /// Tells the core of moments that have come; returns the shell's own.
     pub fn expire(&mut self, now: Duration, shell_due: &mut Vec<ShellDue>) {
         self.io.now = now;
+        if self.io.timers.are_many() {
+            let Driver { core, io, .. } = self;
+            let Io { timers, table, .. } = io;
+            timers.sweep(|due| match due {
+                Due::Core(key) => core.awaits(*key),
+                Due::Conn(id) => table.look(*id).is_some_and(|conn| conn.deadline < Duration::MAX),
+                Due::Pool | Due::Shell(_) => true,
+            });
+        }
         // What is set meanwhile for now comes in the next turn, so that this one ends.
         for _ in 0..self.io.timers.len() {
             let Some(due) = self.io.timers.pop(now) else { break };
             match due {
                 Due::Core(key) => self.core.timer(&mut self.io, key),
                 Due::Conn(id) => self.deadline(id),
+                Due::Pool => {
+                    self.io.pool.age();
+                    self.ageing = false;
+                }
                 Due::Shell(due) => shell_due.push(due),
             }
         }
@@ -213,6 +231,10 @@ impl<C: Core> Driver<C> {
     /// Lets the core answer, writes what there is, and repeats while that leads to more. Returns whether
     /// something is left to do at once.
     pub fn settle(&mut self, shell: &mut impl Shell<C::Mail>) -> bool {
+        if !self.ageing && !self.io.pool.is_empty() {
+            self.ageing = true;
+            self.io.timers.set(self.io.now + POOL_AGE, Due::Pool);
+        }
         for _ in 0..MOST_ROUNDS {
             self.show_resumed();
             self.core.end_tick(&mut self.io);

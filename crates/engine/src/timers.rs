@@ -1,4 +1,6 @@
 //! Moments to come, in order. Nothing is cancelled: whoever set a moment checks, when it comes, if it still matters.
+//! But where moments become many, those that do not matter any more are swept out: else clients that ask for a long
+//! keep alive, leave and come again would fill the memory with them.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -13,6 +15,8 @@ pub(crate) enum Due {
     Core(u64),
     /// A connection's deadline: handshake, dial or close.
     Conn(ConnId),
+    /// Buffers that nobody uses are let go.
+    Pool,
     /// The shell's own.
     Shell(ShellDue),
 }
@@ -30,7 +34,12 @@ pub(crate) enum ShellDue {
 #[derive(Default)]
 pub(crate) struct Timers {
     heap: BinaryHeap<Reverse<(Duration, Due)>>,
+    /// How many the last sweep left.
+    swept: usize,
 }
+
+/// So many moments are not worth a sweep.
+const FEW: usize = 4096;
 
 impl Timers {
     pub fn set(&mut self, at: Duration, due: Due) {
@@ -40,6 +49,19 @@ impl Timers {
     /// How many are to come.
     pub fn len(&self) -> usize {
         self.heap.len()
+    }
+
+    /// Whether there are twice as many as the last sweep left, so that sweeping costs little for each.
+    #[inline]
+    pub fn are_many(&self) -> bool {
+        self.heap.len() > FEW.max(2 * self.swept)
+    }
+
+    /// Forgets those that do not matter any more.
+    pub fn sweep(&mut self, mut matters: impl FnMut(&Due) -> bool) {
+        self.heap.retain(|Reverse((_, due))| matters(due));
+        self.swept = self.heap.len();
+        self.heap.shrink_to(2 * self.swept);
     }
 
     /// When the first of them comes.
@@ -71,5 +93,19 @@ mod tests {
         assert_eq!(timers.pop(ms(30)), Some(Due::Core(1)));
         assert_eq!(timers.pop(ms(30)), Some(Due::Core(2)));
         assert_eq!(timers.pop(ms(30)), None);
+    }
+
+    #[test]
+    fn moments_that_matter_no_more_are_swept_out_where_they_are_many() {
+        let mut timers = Timers::default();
+        for key in 0..1_000_000 {
+            timers.set(Duration::from_secs(98_302), Due::Core(key));
+            if timers.are_many() {
+                timers.sweep(|due| matches!(due, Due::Core(key) if key % 1_000 == 0));
+            }
+        }
+        assert!(timers.len() <= FEW + 1_000 && timers.heap.capacity() < 4 * FEW, "{}", timers.len());
+        timers.sweep(|due| matches!(due, Due::Core(key) if key % 1_000 == 0));
+        assert_eq!(timers.len(), 1_000);
     }
 }
