@@ -53,6 +53,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 /// Prints all counters as one line of JSON.
 fn report(counters: &Counters, engine: &mqway_engine::Counters) {
+    log::logger().flush();
     let (broker, engine) = (counters.snapshot(), engine.snapshot());
     let all = broker.each().chain(engine.each());
     let counts: serde_json::Map<_, _> = all.map(|(name, count)| (name.to_owned(), count.into())).collect();

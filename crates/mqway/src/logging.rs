@@ -1,12 +1,15 @@
 //! What is said on stderr: log lines (time, level, message), and plain ones that scripts wait for. No credential ever
 //! reaches them: URLs print without theirs, and packets are not logged.
 
+mod throttle;
+
 use std::fmt::Display;
 use std::io::{self, Write};
 
 use log::LevelFilter;
 
 use crate::failure::Failure;
+use throttle::Throttle;
 
 /// Starts logging at `level`: a level (`info` if none is given), or a list by module as in `info,mqway_engine=debug`.
 ///
@@ -21,12 +24,15 @@ pub fn start(level: Option<&str>) -> Result<(), Failure> {
             "{level:?} is no log level; write error, warn, info, debug, trace or off, or a list as in info,mqway_engine=debug"
         )));
     }
-    env_logger::Builder::new()
+    let logger = env_logger::Builder::new()
         .parse_filters(level)
         .format(|out, record| {
             writeln!(out, "{} {:<5} {}", out.timestamp_millis(), record.level(), record.args())
         })
-        .init();
+        .build();
+    let filter = logger.filter();
+    log::set_boxed_logger(Box::new(Throttle::new(logger))).map_err(Failure::other)?;
+    log::set_max_level(filter);
     Ok(())
 }
 

@@ -22,6 +22,7 @@ impl Counted {
 
     /// Prints them all on stderr, as they are now.
     pub fn print(&self) {
+        log::logger().flush();
         say(json(&self.proxy.snapshot(), &self.engine.snapshot()));
     }
 }
