@@ -9,6 +9,7 @@ mod support;
 
 mod bench;
 mod broker;
+mod broker_signals;
 mod commands;
 mod defects;
 mod limits;
@@ -16,6 +17,8 @@ mod load;
 mod matrix;
 mod ping;
 mod same;
+mod side_by_side;
+mod storms;
 mod tap;
 mod tls;
 mod upstreams;

@@ -2,6 +2,7 @@
 //! itself), each owned by a value that kills it when dropped, and small independent implementations of MQTT
 //! packets and WebSocket frames, so that mqway's own code is never its own witness.
 
+pub mod actor;
 pub mod certificates;
 pub mod clients;
 pub mod mosquitto;

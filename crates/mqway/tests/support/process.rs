@@ -78,9 +78,7 @@ impl Program {
 
     /// Resident memory that is the program's own (not file-backed), in bytes.
     pub fn resident(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
-        let line = status.lines().find_map(|l| l.strip_prefix("RssAnon:")).expect("Linux 4.5 or later");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of KiB") * 1024
+        resident(self.pid()).expect("it runs")
     }
 
     /// Open file descriptors.
@@ -101,6 +99,13 @@ impl Program {
     }
 }
 
+/// Resident memory of a process that is its own (not file-backed), in bytes; `None` if there is no such process.
+pub fn resident(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("RssAnon:"))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of KiB") * 1024)
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
         let ended = self.child.try_wait();
@@ -115,7 +120,7 @@ impl Drop for Program {
 }
 
 /// The lines that a program has written to one of its outputs.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Lines(Arc<(Mutex<Collected>, Condvar)>);
 
 #[derive(Default)]
@@ -134,13 +139,17 @@ impl Lines {
             while matches!(output.read_until(b'\n', &mut line), Ok(1..)) {
                 let text = String::from_utf8_lossy(&line).trim_end().to_owned();
                 line.clear();
-                ours.0.0.lock().unwrap().lines.push(text);
-                ours.0.1.notify_all();
+                ours.push(text);
             }
             ours.0.0.lock().unwrap().ended = true;
             ours.0.1.notify_all();
         });
         lines
+    }
+
+    pub fn push(&self, line: String) {
+        self.0.0.lock().unwrap().lines.push(line);
+        self.0.1.notify_all();
     }
 
     pub fn all(&self) -> Vec<String> {
