@@ -86,8 +86,11 @@ impl Program {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs").count()
     }
 
+    /// Threads, but for those that the allocator begins when it sees fit to give memory back.
     pub fn threads(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs").count()
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");
+        let names = tasks.flatten().map(|task| std::fs::read_to_string(task.path().join("comm")));
+        names.filter(|name| name.as_ref().is_ok_and(|name| !name.starts_with("jemalloc"))).count()
     }
 
     /// Processor time used so far, all threads.
