@@ -224,8 +224,8 @@ impl Outcome {
     /// Whether the server has done what it promises.
     ///
     /// # Errors
-    /// If connections or messages have failed; else if messages were lost (QoS 1 and 2), came twice (QoS 2), in the
-    /// wrong order or with another content.
+    /// If connections or messages have failed; else if messages were lost or not acknowledged (QoS 1 and 2), came twice
+    /// (QoS 2), in the wrong order or with another content.
     pub fn verdict(&self, plan: &Plan) -> Result<(), Failure> {
         if let Some((reason, status, count)) = self.tally.main_failure() {
             let others = self.tally.failures.len() - 1;
@@ -233,11 +233,15 @@ impl Outcome {
             return Err(Failure::new(status, format_args!("{count} x {reason}{more}")));
         }
         let all = &self.tally.all;
+        // Whoever ends it does not wait for the last ones.
+        let waited = plan.qos != QoS::AtMostOnce && !self.interrupted;
+        let unanswered = if waited { all.sent.saturating_sub(all.acknowledged + all.refused) } else { 0 };
         let wrong = [
             (all.corrupt, "came with another content than was sent, or were never sent"),
             (all.out_of_order, "came out of order"),
             (if plan.qos == QoS::AtMostOnce { 0 } else { all.lost }, "were lost"),
             (if plan.qos == QoS::ExactlyOnce { all.duplicated } else { 0 }, "came twice"),
+            (unanswered, "were not acknowledged"),
         ];
         match wrong.into_iter().find(|(count, _)| *count > 0) {
             Some((count, what)) => Err(Failure::new(

@@ -41,6 +41,7 @@ fn programs_read_json() {
 fn the_verdict_depends_on_what_the_quality_of_service_promises() {
     let verdict = |qos: QoS, spoil: fn(&mut Tally)| {
         let mut outcome = outcome();
+        outcome.tally.all.acknowledged = if qos == QoS::AtMostOnce { 0 } else { outcome.tally.all.sent };
         spoil(&mut outcome.tally);
         outcome.verdict(&Plan { qos, ..plan(Kind::Pairs, 2, 2) })
     };
@@ -51,6 +52,9 @@ fn the_verdict_depends_on_what_the_quality_of_service_promises() {
     let repeat: fn(&mut Tally) = |tally| tally.all.duplicated = 2;
     assert_eq!((verdict(zero, repeat), verdict(one, repeat)), (Ok(()), Ok(())));
     assert_eq!(verdict(two, repeat), Err(Failure::other("2 messages of QoS 2 came twice")));
+    let silence: fn(&mut Tally) = |tally| tally.all.acknowledged -= tally.all.acknowledged.min(5);
+    assert_eq!(verdict(zero, silence), Ok(()));
+    assert_eq!(verdict(one, silence), Err(Failure::other("5 messages of QoS 1 were not acknowledged")));
     assert!(verdict(zero, |tally| tally.all.out_of_order = 1).is_err());
     assert!(verdict(zero, |tally| tally.all.corrupt = 1).is_err());
     let failed = verdict(zero, |tally| tally.fail(Failure::new(Status::Tls, "no")));
