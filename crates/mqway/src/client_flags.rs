@@ -186,7 +186,8 @@ impl ClientFlags {
             Some(level) => level,
             None if self.quiet => "off",
             None if self.debug => "debug",
-            None => "warn",
+            // What TLS warns of is in the one line that says how it ended.
+            None => "warn,rustls=error",
         }
     }
 

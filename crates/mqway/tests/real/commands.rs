@@ -380,3 +380,13 @@ fn a_reader_of_stdout_that_took_its_time_cost_the_connection() {
     drop(sub.stdout.take());
     assert_eq!(sub.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn a_tls_alert_was_told_twice() {
+    let server = Server::start(|mut stream| {
+        let _ = stream.read(&mut [0; 4096]);
+        // A warning: close_notify.
+        let _ = stream.write_all(b"\x15\x03\x03\0\x02\x01\0");
+    });
+    expect_status(&["sub", &server.url("tls"), "-t", "a", "--insecure"], 4);
+}
