@@ -15,7 +15,8 @@ pub fn check(history: &History) {
         // One that was sent again may be new to a client that was not yet subscribed when it was sent first. One of a
         // group may have gone to another member before. A will comes when it comes.
         let by_chance = message.copies() > 1 || delivery.topic.starts_with("s/") || message.will_of.is_some();
-        if !first || by_chance {
+        // What is retained comes again behind what was not retained after it.
+        if !first || by_chance || delivery.retain {
             continue;
         }
         let stream =

@@ -42,6 +42,9 @@ fn check_subscription(history: &History, number: usize, one: &Subscription, miss
         return;
     }
     let Some(calm) = calm_after(history, one.actor, one.life, one.sure_from, None) else { return };
+    if one.sure_until < calm.at {
+        return; // What had not come by then need not come any more.
+    }
     let same_connection =
         calm.connected[one.actor].is_some_and(|(_, connection)| connection == one.connection);
     for topic in super::schedule::RETAINED_TOPICS.into_iter().filter(|topic| one.matches(topic)) {
