@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::authentication::{Authentication, Exchange};
 use crate::books::Books;
+use crate::client::Provider;
 use crate::endpoint::{Endpoint, Reach};
 use crate::error::{ConnectError, PublishError, SubscribeError};
 use crate::events::Listeners;
@@ -20,7 +21,7 @@ use crate::hold::{Arrived, Sink};
 use crate::outbox::Journal;
 use crate::redirect::Redirects;
 use crate::wire::Wire;
-use crate::{ConnectionEvent, Options, Provider};
+use crate::{ConnectionEvent, Options};
 
 /// Bytes that may wait for the socket before no more is accepted to be sent.
 const MOST_QUEUED: usize = 1024 * 1024;
