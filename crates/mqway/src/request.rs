@@ -6,7 +6,8 @@ use std::pin::pin;
 use clap::ArgAction::SetTrue;
 use clap::builder::FalseyValueParser;
 use mqway_client::{
-    Client, Incoming, Message, PropertiesBuf, Property, QoS, ReasonCode, SubscribeOptions, Version, Wanted,
+    Client, Incoming, Message, PropertiesBuf, Property, QoS, ReasonCode, SubscribeError, SubscribeOptions,
+    Version, Wanted,
 };
 use tokio::time::Instant;
 
@@ -151,10 +152,14 @@ async fn exchange(
             biased;
             result = &mut asking, if !asked => {
                 asked = true;
-                result?;
+                match result {
+                    // Its last event says why it has ended.
+                    Err(failure) if failure.status == Status::Lost => return Err(online.over().await),
+                    result => result?,
+                }
             }
             response = messages.next() => {
-                let response = response.ok_or_else(|| Failure::other("the client has ended"))?;
+                let Some(response) = response else { return Err(online.over().await) };
                 if expected.is(&response) && !(args.no_retained && response.retain) {
                     return Ok(response);
                 }
@@ -168,7 +173,10 @@ async fn exchange(
 async fn ask(client: &Client, message: Message, topic: &str) -> Result<(), Failure> {
     let options = SubscribeOptions::new(message.qos);
     let wanted = vec![Wanted { filter: topic.into(), options, identifier: None }];
-    let codes = client.subscribe_only(wanted).await.map_err(Failure::other)?;
+    let codes = client.subscribe_only(wanted).await.map_err(|error| match error {
+        SubscribeError::Ended => Failure::new(Status::Lost, error),
+        error => Failure::other(error),
+    })?;
     if let Some(code) = codes.iter().find(|code| code.is_error()) {
         let told = format_args!("the server refused the subscription to {topic:?}: {}", code.name());
         return Err(Failure::new(Status::Denied, told));

@@ -169,7 +169,11 @@ impl Subscriber<'_> {
                 biased;
                 answer = &mut asking, if !answered => {
                     answered = true;
-                    answer?;
+                    match answer {
+                        // Its last event says why it has ended.
+                        Err(failure) if failure.status == Status::Lost => return Err(online.over().await),
+                        answer => answer?,
+                    }
                     if self.args.exit_after_subscribe {
                         return Ok(());
                     }

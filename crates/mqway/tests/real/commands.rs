@@ -390,3 +390,12 @@ fn a_tls_alert_was_told_twice() {
     });
     expect_status(&["sub", &server.url("tls"), "-t", "a", "--insecure"], 4);
 }
+
+#[test]
+fn a_file_that_is_no_certificate_was_told_as_a_connection_that_was_lost() {
+    for command in [&["sub"][..], &["rr", "-m", "x"], &["pub", "-m", "x"]] {
+        let arguments = [command, &["tls://127.0.0.1:1", "-t", "a", "--cafile", "/dev/null"]].concat();
+        let told = expect_status(&arguments, 2);
+        assert!(!told.stderr.contains("the client has ended"), "{told:?}");
+    }
+}
