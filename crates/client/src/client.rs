@@ -222,9 +222,9 @@ impl Client {
         Ok(Delivery(result))
     }
 
-    /// Adds a message of QoS 1 or 2 to those to be sent, and resolves when the [`Outbox`](crate::Outbox) has it safe: it will be
-    /// delivered then, also if the process ends now. Waits while the outbox is full. Any number of calls may wait at
-    /// once, and share the disk's time.
+    /// Adds a message of QoS 1 or 2 to those to be sent, and resolves when the [`Outbox`](crate::Outbox) has it safe:
+    /// it will be delivered then, also if the process ends now. Waits while the outbox is full. Any number of calls
+    /// may wait at once, and share the disk's time.
     ///
     /// ```no_run
     /// # async fn example(client: mqway_client::Client) -> Result<(), mqway_client::PublishError> {
