@@ -132,7 +132,7 @@ impl BrokerCore {
                 hint: Hint::default(),
                 last_topic: None,
             },
-            replays: Vec::new(),
+            replays: std::mem::take(&mut home.replays).into_vec(),
             paused: false,
         };
         let mut out = Vec::new();
@@ -152,6 +152,9 @@ impl BrokerCore {
         Tally::more(&mut tally.connected, 1);
         // What waited, and what was not acknowledged. [MQTT-4.4.0-1], [MQTT-4.8.2-4]
         self.house.desk.pump(io, session, None);
+        if let Some(open) = self.clients.find(conn).and_then(|client| client.open()) {
+            self.house.replay(io, open);
+        }
     }
 
     /// The session that a client goes on with, or a new one; and whether it was there.

@@ -106,6 +106,7 @@ impl BrokerCore {
         };
         home.conn = None;
         home.blocked = false;
+        home.replays = std::mem::take(&mut open.replays).into_boxed_slice();
         if let Some(load) = home.load {
             house.shared.loads.set_away(load, true);
         }

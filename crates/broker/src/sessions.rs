@@ -8,6 +8,7 @@ use std::time::Duration;
 use mqway_engine::ConnId;
 use mqway_session::server::Session;
 
+use crate::clients::Replay;
 use crate::loads::LoadId;
 use crate::message::{Delivery, Message};
 use crate::shared::SessionRef;
@@ -28,6 +29,8 @@ pub(crate) struct Home {
     pub timer: Option<Duration>,
     /// Present while it takes part in shared subscriptions.
     pub load: Option<LoadId>,
+    /// Retained messages that it is still to get when its client is back.
+    pub replays: Box<[Replay]>,
     /// It belongs to the program around the broker, and has no connection.
     pub local: Option<SyncSender<Arc<Message>>>,
 }
@@ -65,6 +68,7 @@ impl Sessions {
             blocked: false,
             timer: None,
             load: None,
+            replays: Box::default(),
             local: None,
         }));
         SessionRef { worker: worker as u16, generation: place.generation, slot }

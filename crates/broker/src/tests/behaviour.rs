@@ -404,3 +404,34 @@ fn retained_messages_that_waited_came_although_their_subscription_was_gone() {
         assert_eq!(identifiers.iter().map(|id| id.value()).collect::<Vec<_>>(), [2]);
     }
 }
+
+#[test]
+fn retained_messages_that_waited_were_lost_with_the_connection_though_the_session_stayed() {
+    let mut config = Config::default();
+    config.terms.in_flight = std::num::NonZeroU16::MIN;
+    let mut world = World::new(1, 1, config);
+    let publisher = world.connected(Version::V5, "publisher");
+    world.publish(publisher, retained("r", "old"));
+    let client = world.add(Options { manual_acknowledgement: true, ..Options::new(Version::V3_1_1) });
+    let mut connect = Connect::new(Version::V3_1_1, "client");
+    connect.clean_start = false;
+    world.connect(client, &connect);
+    world.settle();
+    world.subscribe(client, &[("a", QOS_1)]);
+    // These are not acknowledged, so that what is retained has to wait.
+    world.publish(publisher, message("a", "0", QoS::AtLeastOnce));
+    world.publish(publisher, message("a", "1", QoS::AtLeastOnce));
+    assert_eq!(world.subscribe(client, &[("r", QOS_1)]), [ReasonCode::GrantedQos1]);
+    world.cut(client);
+    world.clients[client].got.clear();
+    world.connect(client, &connect);
+    let mut topics = Vec::new();
+    for _ in 0..4 {
+        world.settle();
+        for message in std::mem::take(&mut world.clients[client].got) {
+            world.clients[client].client.acknowledge(world.sim.now(), message.token.unwrap());
+            topics.push(message.topic);
+        }
+    }
+    assert_eq!(topics.iter().map(|topic| &**topic).collect::<Vec<_>>(), ["a", "a", "r"]); // [MQTT-3.3.1-9]
+}
