@@ -98,7 +98,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Load::Pairs { server, .. } => ("pairs", server),
     };
     logging::start(Some(&server.log))?;
-    let (url, dial) = reach::dial(&server.upstream(), server.timeout())?;
+    let (url, dial) = reach::dial(&server.dial.upstream(), server.timeout())?;
     let reached = reach::name(&url, &dial);
     // Tells runs apart; no secret.
     let run = RandomState::new().hash_one(std::process::id()) as u32;

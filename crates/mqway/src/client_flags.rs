@@ -347,7 +347,8 @@ pub fn qos(text: &str) -> Result<QoS, String> {
     text.parse().ok().and_then(QoS::from_u8).ok_or_else(|| "write 0, 1 or 2".to_owned())
 }
 
-fn version(text: &str) -> Result<Version, String> {
+/// Reads a version of MQTT, also as mosquitto's tools write it.
+pub fn version(text: &str) -> Result<Version, String> {
     match text.trim_start_matches("mqttv") {
         "31" | "3.1" => Ok(Version::V3_1),
         "311" | "3.1.1" => Ok(Version::V3_1_1),

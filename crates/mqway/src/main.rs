@@ -7,6 +7,7 @@ mod cli;
 mod client_flags;
 mod completions;
 mod config;
+mod dial_flags;
 mod failure;
 mod flags;
 mod listen;

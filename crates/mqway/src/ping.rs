@@ -5,17 +5,16 @@ mod exchange;
 mod report;
 
 use std::hash::{BuildHasher, RandomState};
-use std::path::PathBuf;
 
 use clap::ArgAction::{Help, SetTrue};
 use clap::builder::FalseyValueParser;
 use mqway_codec::{QoS, TopicName, Version};
 use mqway_transport::Url;
-use mqway_transport::url::Scheme;
 
+use crate::client_flags::{qos, version};
+use crate::dial_flags::DialFlags;
 use crate::failure::Failure;
 use crate::quantity::Seconds;
-use crate::settings::Upstream;
 use crate::{logging, reach};
 use exchange::Plan;
 use report::Report;
@@ -24,18 +23,8 @@ use report::Report;
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub struct Args {
-    /// The server: tcp://, tls://, ws://, wss:// or unix://, or host:port for TCP [default: tcp://localhost]
-    #[arg(value_name = "URL")]
-    url: Option<String>,
-    /// The server, as mosquitto's tools take it
-    #[arg(short = 'L', long = "url", value_name = "URL", env = "MQWAY_URL")]
-    server: Option<String>,
-    /// The server's name or address, for TCP
-    #[arg(short = 'h', long, value_name = "HOST", env = "MQWAY_HOST")]
-    host: Option<String>,
-    /// The server's TCP port
-    #[arg(short, long, value_name = "PORT", env = "MQWAY_PORT")]
-    port: Option<u16>,
+    #[command(flatten)]
+    dial: DialFlags,
     /// Client identifier [default: mqway-ping- and a random number]
     #[arg(short, long, value_name = "ID", env = "MQWAY_ID")]
     id: Option<String>,
@@ -58,31 +47,6 @@ pub struct Args {
     /// Keep alive, in seconds
     #[arg(short, long, value_name = "SECS", env = "MQWAY_KEEPALIVE", default_value = "60")]
     keepalive: u16,
-    /// Certificates of the authorities that sign the server's, in PEM, instead of the system's
-    #[arg(long, value_name = "FILE", env = "MQWAY_CAFILE")]
-    cafile: Option<PathBuf>,
-    /// Our certificate chain, in PEM
-    #[arg(long, value_name = "FILE", env = "MQWAY_CERT")]
-    cert: Option<PathBuf>,
-    /// Private key of our certificate, in PEM
-    #[arg(long, value_name = "FILE", env = "MQWAY_KEY")]
-    key: Option<PathBuf>,
-    /// Believe any certificate of the server: anyone on the way can read and change everything
-    #[arg(long, env = "MQWAY_INSECURE", action = SetTrue, value_parser = FalseyValueParser::new())]
-    insecure: bool,
-    /// Offer this application protocol in the TLS handshake; repeat it for more
-    #[arg(long, value_name = "NAME", env = "MQWAY_ALPN", value_delimiter = ' ')]
-    alpn: Vec<String>,
-    /// Send this header field with the WebSocket handshake; repeat it for more
-    #[arg(long, value_name = "'NAME: VALUE'", env = "MQWAY_HEADER", value_delimiter = '\n')]
-    header: Vec<String>,
-    /// Offer this WebSocket subprotocol instead of mqtt; repeat it for more, or leave it empty to offer none
-    #[arg(long, value_name = "NAME", env = "MQWAY_SUBPROTOCOL", value_delimiter = ' ')]
-    subprotocol: Vec<String>,
-    /// Dial through this proxy, http://host:port or socks5://host:port, or "none" for none
-    /// [default: from HTTPS_PROXY, ALL_PROXY, NO_PROXY]
-    #[arg(long, value_name = "URL", env = "MQWAY_PROXY")]
-    proxy: Option<String>,
     /// Give up after this time, for all steps together
     #[arg(long, value_name = "SECS", env = "MQWAY_TIMEOUT", default_value = "10")]
     timeout: Seconds,
@@ -100,38 +64,12 @@ pub struct Args {
 /// Does it, and prints each step.
 pub fn run(args: &Args) -> Result<(), Failure> {
     logging::start(Some(&args.log))?;
-    let (url, dial) = reach::dial(&args.upstream(), args.timeout.0)?;
+    let (url, dial) = reach::dial(&args.dial.upstream(), args.timeout.0)?;
     let plan = args.plan(&url)?;
     driver::run(&url, dial, plan, &Report::new(args.json))
 }
 
 impl Args {
-    /// The server, in the words of the configuration.
-    fn upstream(&self) -> Upstream {
-        // No conflict between them: one may come from the environment, and the command line must win.
-        let url = match (&self.url, &self.host, self.port, &self.server) {
-            (Some(url), ..) | (None, None, None, Some(url)) => url.clone(),
-            (None, host, port, _) => {
-                let host = host.as_deref().unwrap_or("localhost");
-                let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-                format!("tcp://{host}:{}", port.unwrap_or(Scheme::Tcp.default_port()))
-            }
-        };
-        let some = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
-        Upstream {
-            url: Some(url),
-            cafile: self.cafile.clone(),
-            cert: self.cert.clone(),
-            key: self.key.clone(),
-            insecure: Some(self.insecure),
-            alpn: some(&self.alpn),
-            server_name: None,
-            headers: some(&self.header),
-            subprotocols: some(&self.subprotocol),
-            proxy: self.proxy.clone(),
-        }
-    }
-
     /// What to say there. Credentials in the URL are for the server, unless a flag says otherwise.
     fn plan(&self, url: &Url) -> Result<Plan, Failure> {
         let number = random();
@@ -164,17 +102,4 @@ impl Args {
 /// 48 bits that nobody else happens to choose; no secret.
 fn random() -> u64 {
     RandomState::new().hash_one(std::process::id()) >> 16
-}
-
-fn qos(text: &str) -> Result<QoS, String> {
-    text.parse().ok().and_then(QoS::from_u8).ok_or_else(|| "write 0, 1 or 2".to_owned())
-}
-
-fn version(text: &str) -> Result<Version, String> {
-    match text.trim_start_matches("mqttv") {
-        "31" | "3.1" => Ok(Version::V3_1),
-        "311" | "3.1.1" => Ok(Version::V3_1_1),
-        "5" | "5.0" => Ok(Version::V5),
-        _ => Err("write 31, 311 or 5".to_owned()),
-    }
 }

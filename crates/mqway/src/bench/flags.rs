@@ -1,7 +1,6 @@
 //! The flags of `mqway bench`, and the plan they come to.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ArgAction::{Help, SetTrue};
@@ -10,12 +9,12 @@ use clap::builder::FalseyValueParser;
 use mqway_codec::{QoS, Version};
 use mqway_engine::Dial;
 use mqway_transport::Url;
-use mqway_transport::url::Scheme;
 
 use super::plan::{Kind, Plan};
+use crate::client_flags::{qos, version};
+use crate::dial_flags::DialFlags;
 use crate::failure::Failure;
 use crate::quantity::{Bytes, Seconds};
-use crate::settings::Upstream;
 
 /// Where publishers publish, unless something else is said.
 const TOPIC: &str = "mqway/bench/%r/%i";
@@ -23,18 +22,8 @@ const TOPIC: &str = "mqway/bench/%r/%i";
 /// The server, and how clients present themselves to it.
 #[derive(Debug, Args)]
 pub struct ServerFlags {
-    /// The server: tcp://, tls://, ws://, wss:// or unix://, or host:port for TCP [default: tcp://localhost]
-    #[arg(value_name = "URL")]
-    url: Option<String>,
-    /// The server, as mosquitto's tools take it
-    #[arg(short = 'L', long = "url", value_name = "URL", env = "MQWAY_URL")]
-    server: Option<String>,
-    /// The server's name or address, for TCP
-    #[arg(short = 'h', long, value_name = "HOST", env = "MQWAY_HOST")]
-    host: Option<String>,
-    /// The server's TCP port
-    #[arg(short, long, value_name = "PORT", env = "MQWAY_PORT")]
-    port: Option<u16>,
+    #[command(flatten)]
+    pub dial: DialFlags,
     /// Client identifiers; %i is the number of the client, %r that of the run [default: bench-%r-%i]
     #[arg(short, long, value_name = "ID", env = "MQWAY_ID")]
     id: Option<String>,
@@ -51,31 +40,6 @@ pub struct ServerFlags {
     /// Keep alive, in seconds; 0 for none
     #[arg(short, long, value_name = "SECS", env = "MQWAY_KEEPALIVE", default_value = "60")]
     keepalive: u16,
-    /// Certificates of the authorities that sign the server's, in PEM, instead of the system's
-    #[arg(long, value_name = "FILE", env = "MQWAY_CAFILE")]
-    cafile: Option<PathBuf>,
-    /// Our certificate chain, in PEM
-    #[arg(long, value_name = "FILE", env = "MQWAY_CERT")]
-    cert: Option<PathBuf>,
-    /// Private key of our certificate, in PEM
-    #[arg(long, value_name = "FILE", env = "MQWAY_KEY")]
-    key: Option<PathBuf>,
-    /// Believe any certificate of the server: anyone on the way can read and change everything
-    #[arg(long, env = "MQWAY_INSECURE", action = SetTrue, value_parser = FalseyValueParser::new())]
-    insecure: bool,
-    /// Offer this application protocol in the TLS handshake; repeat it for more
-    #[arg(long, value_name = "NAME", env = "MQWAY_ALPN", value_delimiter = ' ')]
-    alpn: Vec<String>,
-    /// Send this header field with the WebSocket handshake; repeat it for more
-    #[arg(long, value_name = "'NAME: VALUE'", env = "MQWAY_HEADER", value_delimiter = '\n')]
-    header: Vec<String>,
-    /// Offer this WebSocket subprotocol instead of mqtt; repeat it for more, or leave it empty to offer none
-    #[arg(long, value_name = "NAME", env = "MQWAY_SUBPROTOCOL", value_delimiter = ' ')]
-    subprotocol: Vec<String>,
-    /// Dial through this proxy, http://host:port or socks5://host:port, or "none" for none
-    /// [default: from HTTPS_PROXY, ALL_PROXY, NO_PROXY]
-    #[arg(long, value_name = "URL", env = "MQWAY_PROXY")]
-    proxy: Option<String>,
     /// Give up on a step of connecting, or on a silent server, after this time
     #[arg(long, value_name = "SECS", env = "MQWAY_TIMEOUT", default_value = "10")]
     timeout: Seconds,
@@ -159,32 +123,6 @@ pub struct IdleFlags {
 }
 
 impl ServerFlags {
-    /// The server, in the words of the configuration.
-    pub fn upstream(&self) -> Upstream {
-        // No conflict between them: one may come from the environment, and the command line must win.
-        let url = match (&self.url, &self.host, self.port, &self.server) {
-            (Some(url), ..) | (None, None, None, Some(url)) => url.clone(),
-            (None, host, port, _) => {
-                let host = host.as_deref().unwrap_or("localhost");
-                let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-                format!("tcp://{host}:{}", port.unwrap_or(Scheme::Tcp.default_port()))
-            }
-        };
-        let some = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
-        Upstream {
-            url: Some(url),
-            cafile: self.cafile.clone(),
-            cert: self.cert.clone(),
-            key: self.key.clone(),
-            insecure: Some(self.insecure),
-            alpn: some(&self.alpn),
-            server_name: None,
-            headers: some(&self.header),
-            subprotocols: some(&self.subprotocol),
-            proxy: self.proxy.clone(),
-        }
-    }
-
     /// How long a step may take.
     pub fn timeout(&self) -> Duration {
         self.timeout.0
@@ -272,19 +210,6 @@ fn widened(topic: &str, any_run: bool) -> String {
         if differs { "+".to_owned() } else { level.to_owned() }
     };
     topic.split('/').map(level).collect::<Vec<_>>().join("/")
-}
-
-fn qos(text: &str) -> Result<QoS, String> {
-    text.parse().ok().and_then(QoS::from_u8).ok_or_else(|| "write 0, 1 or 2".to_owned())
-}
-
-fn version(text: &str) -> Result<Version, String> {
-    match text.trim_start_matches("mqttv") {
-        "31" | "3.1" => Ok(Version::V3_1),
-        "311" | "3.1.1" => Ok(Version::V3_1_1),
-        "5" | "5.0" => Ok(Version::V5),
-        _ => Err("write 31, 311 or 5".to_owned()),
-    }
 }
 
 fn positive(text: &str) -> Result<f64, String> {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::packets;
 use crate::support::process::{Finished, Program, run};
-use crate::support::server::{Server, broker_answer};
+use crate::support::server::{Server, broker_answer, broker_but};
 use crate::support::{Kind, SOON, address, free_port, long};
 
 /// Something to ask for with each of the commands.
@@ -47,25 +47,6 @@ fn each_ends_with(status: i32, further: &[&str]) {
     for arguments in EACH {
         expect_status(&[arguments, further].concat(), status);
     }
-}
-
-/// A broker that answers one kind of packet otherwise.
-fn broker_but(kind: u8, answer: impl Fn(&mut TcpStream, u8, &[u8]) + Send + Sync + 'static) -> Server {
-    Server::start(move |mut stream| {
-        let mut level = 0;
-        while let Some(packet) = packets::read(&mut stream) {
-            if packet[0] == 0x10 {
-                level = packets::level_of(&packet);
-            }
-            if packet[0] & 0xF0 == kind {
-                answer(&mut stream, level, &packet);
-            } else if let Some(answer) = broker_answer(level, &packet)
-                && stream.write_all(&answer).is_err()
-            {
-                break;
-            }
-        }
-    })
 }
 
 #[test]

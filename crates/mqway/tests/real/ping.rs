@@ -4,11 +4,10 @@ use crate::support::mosquitto::Mosquitto;
 use crate::support::mqway::mqway;
 use crate::support::packets;
 use crate::support::process::Finished;
-use crate::support::server::{Server, broker_answer};
+use crate::support::server::{Server, broker_answer, broker_but};
 use crate::support::websocket;
 use crate::support::{Kind, SOON, free_port};
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 fn ping(arguments: &[&str]) -> Finished {
@@ -162,25 +161,6 @@ fn status_6_connack_refused() {
     expect_status(&[&refusing.url("mqtt"), "-V", "31"], 6);
     let finished = expect_status(&[&refusing.url("mqtt"), "-V", "5"], 6);
     assert!(finished.stderr.contains("go off"), "the reason string: {}", finished.stderr);
-}
-
-/// A broker that answers one kind of packet otherwise.
-fn broker_but(kind: u8, answer: impl Fn(&mut TcpStream, u8, &[u8]) + Send + Sync + 'static) -> Server {
-    Server::start(move |mut stream| {
-        let mut level = 0;
-        while let Some(packet) = packets::read(&mut stream) {
-            if packet[0] == 0x10 {
-                level = packets::level_of(&packet);
-            }
-            if packet[0] & 0xF0 == kind {
-                answer(&mut stream, level, &packet);
-            } else if let Some(answer) = broker_answer(level, &packet)
-                && stream.write_all(&answer).is_err()
-            {
-                break;
-            }
-        }
-    })
 }
 
 #[test]

@@ -77,6 +77,25 @@ impl Server {
     }
 }
 
+/// A broker that answers one kind of packet otherwise.
+pub fn broker_but(kind: u8, answer: impl Fn(&mut TcpStream, u8, &[u8]) + Send + Sync + 'static) -> Server {
+    Server::start(move |mut stream| {
+        let mut level = 0;
+        while let Some(packet) = packets::read(&mut stream) {
+            if packet[0] == 0x10 {
+                level = packets::level_of(&packet);
+            }
+            if packet[0] & 0xF0 == kind {
+                answer(&mut stream, level, &packet);
+            } else if let Some(answer) = broker_answer(level, &packet)
+                && stream.write_all(&answer).is_err()
+            {
+                break;
+            }
+        }
+    })
+}
+
 /// What an agreeable broker says to a packet; nothing at all means that it closes.
 pub fn broker_answer(level: Level, packet: &[u8]) -> Option<Vec<u8>> {
     Some(match packet[0] & 0xF0 {
