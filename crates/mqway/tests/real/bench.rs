@@ -130,6 +130,8 @@ fn subscribers_check_what_another_process_publishes() {
     listening.signal("INT");
     let status = listening.wait(SOON).expect("it ends");
     assert_eq!(status.code(), Some(0));
+    // What it printed last may be read after its end is seen.
+    assert!(listening.stdout.contain("interrupted"), "a result");
     let result: Value = serde_json::from_str(&listening.stdout.all().concat()).unwrap();
     assert_eq!(
         (&result["checked"]["delivered"], &result["checked"]["lost"]),
