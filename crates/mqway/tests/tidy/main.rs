@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("session", &["codec"]),
     ("routing", &["codec"]),
     ("transport", &["codec"]),
+    ("access", &["codec", "transport"]),
     ("client", &["codec", "session", "transport"]),
     ("engine", &["transport"]),
     ("proxy", &["codec", "transport", "engine"]),
