@@ -15,16 +15,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("session", &["codec"]),
     ("routing", &["codec"]),
     ("transport", &["codec"]),
-    ("access", &["codec", "transport"]),
+    ("hooks", &["codec", "transport"]),
+    ("access", &["codec", "transport", "hooks"]),
     ("client", &["codec", "session", "transport"]),
     ("engine", &["transport"]),
-    ("proxy", &["codec", "transport", "engine"]),
-    ("broker", &["codec", "session", "routing", "transport", "engine"]),
-    ("mqway", &["codec", "session", "transport", "client", "engine", "broker", "proxy"]),
+    ("proxy", &["codec", "transport", "hooks", "engine"]),
+    ("broker", &["codec", "session", "routing", "transport", "hooks", "engine"]),
+    ("mqway", &["codec", "session", "transport", "hooks", "access", "client", "engine", "broker", "proxy"]),
 ];
 
 /// Crates that know no socket, clock, thread, file or runtime: they are given bytes and the time.
-const PURE: &[&str] = &["codec", "session", "routing", "transport"];
+const PURE: &[&str] = &["codec", "session", "routing", "transport", "hooks"];
 
 /// What a pure crate does not name.
 const IMPURE: &[&str] = &[

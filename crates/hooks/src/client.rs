@@ -1,0 +1,148 @@
+//! What is known of a connection.
+
+use std::any::{Any, TypeId};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mqway_codec::Version;
+use mqway_transport::facts::Facts;
+
+/// A connection as hooks see it, from its first byte to its end: who it is, how it came, and what hooks keep of it.
+///
+/// It exists only where hooks are registered.
+pub struct Client {
+    /// Names the connection among those of one worker; never reused.
+    pub number: u64,
+    /// The URL of the listener that accepted it, as configured.
+    pub listener: Arc<str>,
+    /// What TLS, the WebSocket upgrade and a PROXY header told, the verified address of the peer among it.
+    pub facts: Facts,
+    /// The version of its CONNECT.
+    pub version: Version,
+    /// The client identifier; empty until CONNECT has come, and as long as none is assigned.
+    pub client_id: Arc<str>,
+    /// The user name: the client's, or the one that an authenticating hook has put in its place.
+    pub user_name: Option<Arc<str>>,
+    /// Groups that an authenticating hook has found it in.
+    pub groups: Vec<Arc<str>>,
+    /// What else is known of it by name, such as the claims of a token.
+    pub claims: Vec<(Arc<str>, Arc<str>)>,
+    /// How long its authentication holds, from when it was given; at its end the connection ends, unless the client
+    /// has authenticated again. `None`: as long as the connection.
+    pub lifetime: Option<Duration>,
+    /// Turns in which a hook was given a ticket.
+    pub(crate) turn: u32,
+    data: Vec<(TypeId, Box<dyn Any + Send>)>,
+}
+
+impl Client {
+    /// A connection whose CONNECT is to come.
+    pub fn new(number: u64, listener: Arc<str>, facts: Facts) -> Client {
+        Client {
+            number,
+            listener,
+            facts,
+            version: Version::V5,
+            client_id: Arc::from(""),
+            user_name: None,
+            groups: Vec::new(),
+            claims: Vec::new(),
+            lifetime: None,
+            turn: 0,
+            data: Vec::new(),
+        }
+    }
+
+    /// What a claim says.
+    pub fn claim(&self, name: &str) -> Option<&str> {
+        self.claims.iter().find(|(known, _)| **known == *name).map(|(_, value)| &**value)
+    }
+
+    /// The scheme of its transport: `mqtt`, `mqtts`, `ws` or `wss`; `unix` where there is no address.
+    pub fn transport(&self) -> &'static str {
+        match (&self.facts.http, &self.facts.tls, &self.facts.peer) {
+            (Some(_), Some(_), _) => "wss",
+            (Some(_), None, _) => "ws",
+            (None, Some(_), _) => "mqtts",
+            (None, None, Some(_)) => "mqtt",
+            (None, None, None) => "unix",
+        }
+    }
+
+    /// What a hook keeps of this connection, by its type.
+    pub fn data<T: Any + Send>(&mut self) -> Option<&mut T> {
+        let (_, data) = self.data.iter_mut().find(|(id, _)| *id == TypeId::of::<T>())?;
+        data.downcast_mut()
+    }
+
+    /// Keeps something of this connection; returns what was kept under the same type.
+    pub fn keep<T: Any + Send>(&mut self, data: T) -> Option<Box<T>> {
+        let before = self.forget::<T>();
+        self.data.push((TypeId::of::<T>(), Box::new(data)));
+        before
+    }
+
+    /// Lets go of what was kept under a type.
+    pub fn forget<T: Any + Send>(&mut self) -> Option<Box<T>> {
+        let at = self.data.iter().position(|(id, _)| *id == TypeId::of::<T>())?;
+        self.data.swap_remove(at).1.downcast().ok()
+    }
+
+    /// Takes what a hook keeps out, so that it and the client can be used side by side; give it back with
+    /// [`Client::put_back`].
+    pub fn take_or_default<T: Any + Send + Default>(&mut self) -> Box<T> {
+        self.forget().unwrap_or_default()
+    }
+
+    /// Gives back what was taken.
+    pub fn put_back<T: Any + Send>(&mut self, data: Box<T>) {
+        self.data.push((TypeId::of::<T>(), data));
+    }
+}
+
+/// Who it is, for the log. Credentials are not among it.
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("client_id", &self.client_id)
+            .field("user_name", &self.user_name)
+            .field("listener", &self.listener)
+            .field("peer", &self.facts.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `"id" (user "name") from 192.0.2.1:1234`.
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.client_id {
+            "" => f.write_str("a client")?,
+            id => write!(f, "{id:?}")?,
+        }
+        if let Some(name) = &self.user_name {
+            write!(f, " (user {name:?})")?;
+        }
+        match self.facts.peer {
+            Some(peer) => write!(f, " from {peer}"),
+            None => write!(f, " at {}", self.listener),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_hook_keeps_its_own() {
+        let mut client = Client::new(1, "mqtt://:1883".into(), Facts::default());
+        assert!(client.keep(7u32).is_none());
+        assert!(client.keep("text").is_none());
+        *client.data::<u32>().unwrap() += 1;
+        assert_eq!(client.keep(9u32), Some(Box::new(8)));
+        assert_eq!(client.data::<&str>(), Some(&mut "text"));
+        assert_eq!(client.forget::<u32>(), Some(Box::new(9)));
+        assert_eq!(client.data::<u32>(), None);
+    }
+}

@@ -1,0 +1,515 @@
+//! Hooks in their order, and how what they say combines.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use mqway_codec::{QoS, ReasonCode};
+use mqway_transport::facts::Facts;
+
+use crate::later::Said;
+use crate::login::Changes;
+use crate::{
+    Accept, Answer, Answers, Authenticate, Authorize, Client, Denial, Event, Filter, Later, Login, Message,
+    Method, Observe, Phase, Phases, Subscription, Transform, Verdict,
+};
+
+/// All hooks of a server, in the order in which they were added.
+///
+/// * **Who is asked:** the first [`Authenticate`] or [`Authorize`] hook that says allow or deny decides; if all pass, a
+///   login is decided by [`Hooks::anonymous`], and anything else is allowed.
+/// * **What they see:** on the way to the server every [`Transform`] hook changes first, then it is judged; on the way
+///   to a client it is judged first. So whoever judges sees the server's topics.
+/// * **Panics:** a hook that panics is a no, and its connection ends.
+#[derive(Clone, Default)]
+pub struct Hooks {
+    accept: Vec<Arc<dyn Accept>>,
+    authenticate: Vec<Arc<dyn Authenticate>>,
+    methods: Vec<Arc<dyn Method>>,
+    authorize: Vec<Arc<dyn Authorize>>,
+    transform: Vec<Arc<dyn Transform>>,
+    observe: Vec<Arc<dyn Observe>>,
+    wanted: Phases,
+    /// Whether a client may connect of whom no hook has an opinion.
+    pub anonymous: bool,
+    /// What is said when a hook promised an answer and none came in time.
+    pub unanswered: Unanswered,
+}
+
+/// What counts as the answer of a hook that gave none in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unanswered {
+    /// No.
+    #[default]
+    Deny,
+    /// It has no opinion.
+    Pass,
+    /// Yes.
+    Allow,
+}
+
+/// What has become of something that was judged.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome {
+    /// It goes on.
+    Go,
+    /// It does not.
+    Denied(Denial),
+    /// A hook will answer in this turn: the packet is to be shown again then, and nothing of the connection before.
+    Wait(u32),
+}
+
+/// How far one connection's packet is with being judged. Kept by the server while it waits for an answer.
+#[derive(Default)]
+pub struct Progress {
+    /// What was decided of the packet's parts.
+    decided: Vec<(Result<(), Denial>, Option<QoS>)>,
+    /// The part that is next, since the packet was shown last.
+    part: usize,
+    /// The hook that is next for the part that is not decided.
+    hook: usize,
+    /// The turn that an answer is awaited for.
+    turn: Option<u32>,
+    answer: Option<Answer>,
+    /// The most that is granted to the part, if it is a subscription.
+    granted: Option<QoS>,
+    /// What was changed of a login so far.
+    changes: Option<Box<Changes>>,
+}
+
+/// What is done with a will that its client may not publish.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RefusedWill {
+    /// The client is refused.
+    #[default]
+    Refuse,
+    /// The client is accepted without.
+    LeaveOut,
+}
+
+impl Progress {
+    /// The answer of a turn has come. Whether it was waited for: then the packet is to be shown again.
+    pub fn answered(&mut self, turn: u32, answer: Answer) -> bool {
+        let awaited = self.turn == Some(turn);
+        if awaited {
+            self.turn = None;
+            self.answer = Some(answer);
+        }
+        awaited
+    }
+
+    /// The turn that is waited for.
+    pub fn awaits(&self) -> Option<u32> {
+        self.turn
+    }
+
+    /// The packet is shown, or shown again.
+    pub fn begin(&mut self) {
+        self.part = 0;
+    }
+
+    /// The packet is done with.
+    pub fn end(&mut self) {
+        *self = Progress::default();
+    }
+
+    /// Decides the next part, unless that was done when the packet was shown before.
+    fn part(&mut self, decide: impl FnOnce(&mut Progress) -> Outcome) -> Outcome {
+        let at = self.part;
+        self.part += 1;
+        if let Some((decided, granted)) = self.decided.get(at) {
+            self.granted = *granted;
+            return outcome(decided.clone());
+        }
+        if self.answer.is_none() {
+            self.granted = None;
+        }
+        let outcome = decide(self);
+        let decided = match &outcome {
+            Outcome::Go => Ok(()),
+            Outcome::Denied(denial) => Err(denial.clone()),
+            Outcome::Wait(_) => return outcome,
+        };
+        self.decided.push((decided, self.granted));
+        outcome
+    }
+
+    /// Hooks are others now: what was half asked is asked anew.
+    pub fn start_over(&mut self) {
+        let waits = self.turn.take().is_some() || self.answer.take().is_some();
+        if waits {
+            self.hook = 0;
+        }
+    }
+}
+
+impl Hooks {
+    /// None: everything passes, and nothing costs anything.
+    pub fn new() -> Hooks {
+        Hooks { anonymous: true, ..Hooks::default() }
+    }
+
+    /// Adds a hook behind those that are there.
+    pub fn add_accept(&mut self, hook: Arc<dyn Accept>) {
+        self.wanted = self.wanted.and(Phases::of(&[Phase::Accept]));
+        self.accept.push(hook);
+    }
+
+    /// Adds a hook behind those that are there.
+    pub fn add_authenticate(&mut self, hook: Arc<dyn Authenticate>) {
+        self.wanted = self.wanted.and(Phases::of(&[Phase::Authenticate]));
+        self.authenticate.push(hook);
+    }
+
+    /// Adds a method of enhanced authentication, in the place of one with the same name.
+    pub fn add_method(&mut self, method: Arc<dyn Method>) {
+        self.wanted = self.wanted.and(Phases::of(&[Phase::Exchange]));
+        self.methods.retain(|known| known.name() != method.name());
+        self.methods.push(method);
+    }
+
+    /// Adds a hook behind those that are there.
+    pub fn add_authorize(&mut self, hook: Arc<dyn Authorize>) {
+        const JUDGED: Phases =
+            Phases::of(&[Phase::Publish, Phase::Subscribe, Phase::Unsubscribe, Phase::Deliver]);
+        self.wanted = self.wanted.and(hook.phases().within(JUDGED));
+        self.authorize.push(hook);
+    }
+
+    /// Adds a hook behind those that are there.
+    pub fn add_transform(&mut self, hook: Arc<dyn Transform>) {
+        const CHANGED: Phases =
+            Phases::of(&[Phase::Publish, Phase::Subscribe, Phase::Unsubscribe, Phase::Deliver, Phase::Will]);
+        self.wanted = self.wanted.and(hook.phases().within(CHANGED));
+        self.transform.push(hook);
+    }
+
+    /// Adds a hook behind those that are there.
+    pub fn add_observe(&mut self, hook: Arc<dyn Observe>) {
+        const ASKED: Phases = Phases::of(&[
+            Phase::Accept,
+            Phase::Authenticate,
+            Phase::Exchange,
+            Phase::Publish,
+            Phase::Subscribe,
+            Phase::Unsubscribe,
+            Phase::Deliver,
+            Phase::Will,
+        ]);
+        self.wanted = self.wanted.and(hook.phases().without(ASKED));
+        self.observe.push(hook);
+    }
+
+    /// Whether any hook is called at this phase. Ask before putting together what it would be given.
+    #[inline]
+    pub fn wants(&self, phase: Phase) -> bool {
+        self.wanted.contains(phase)
+    }
+
+    /// Whether there is none at all, so that nothing needs to be known of a connection.
+    pub fn is_empty(&self) -> bool {
+        self.wanted == Phases::NONE && self.anonymous
+    }
+
+    /// [`Phase::Accept`].
+    ///
+    /// # Errors
+    /// The first no.
+    pub fn accept(&self, listener: &str, facts: &Facts) -> Result<(), Denial> {
+        self.accept.iter().try_for_each(|hook| guard(hook.name(), || hook.accept(listener, facts)))
+    }
+
+    /// [`Phase::Authenticate`]; then the will is judged as a message that the client publishes, and is left out, or the
+    /// login refused, as `refused_will` says.
+    pub fn login(
+        &self,
+        client: &mut Client,
+        login: &mut Login<'_>,
+        progress: &mut Progress,
+        answers: &Arc<dyn Answers>,
+        refused_will: RefusedWill,
+    ) -> Outcome {
+        progress.begin();
+        if let Some(changes) = progress.changes.take() {
+            login.apply(*changes);
+        }
+        let mut outcome = progress.part(|progress| self.authenticate(client, login, progress, answers));
+        if outcome == Outcome::Go
+            && let Some(wanted) = login.will.take()
+        {
+            let mut will = wanted.clone();
+            outcome = self.change_publish(client, &mut will);
+            if outcome == Outcome::Go {
+                outcome = progress.part(|progress| self.judge_publish(client, &will, progress, answers));
+            }
+            match (&outcome, refused_will) {
+                (Outcome::Denied(denial), RefusedWill::LeaveOut) if !denial.ends => {
+                    log::info!("{client}: its will is left out: {denial}");
+                    outcome = Outcome::Go;
+                }
+                (Outcome::Denied(_), _) => {}
+                // It is changed anew when it is shown again.
+                (Outcome::Wait(_), _) => login.will = Some(wanted),
+                (Outcome::Go, _) => login.will = Some(will),
+            }
+        }
+        if let Outcome::Wait(_) = outcome {
+            progress.changes = Some(Box::new(login.changes()));
+        }
+        outcome
+    }
+
+    fn authenticate(
+        &self,
+        client: &mut Client,
+        login: &mut Login<'_>,
+        progress: &mut Progress,
+        answers: &Arc<dyn Answers>,
+    ) -> Outcome {
+        let ask = |hook: usize, client: &mut Client, login: &mut Login<'_>, later: Later<'_>| {
+            let hook = self.authenticate.get(hook)?;
+            Some(judge(hook.name(), || hook.authenticate(client, login, later)))
+        };
+        match self.decide(client, login, progress, answers, ask) {
+            Decision::Outcome(outcome) => outcome,
+            Decision::AllowWith(change) => {
+                change(client, login);
+                Outcome::Go
+            }
+            Decision::Nobody if self.anonymous => Outcome::Go,
+            Decision::Nobody => {
+                let reason = match login.user_name.is_some() || login.password.is_some() {
+                    true => ReasonCode::BadUserNameOrPassword,
+                    false => ReasonCode::NotAuthorized,
+                };
+                Outcome::Denied(Denial::new(reason, "no hook knows this client"))
+            }
+        }
+    }
+
+    /// The method of enhanced authentication of this name.
+    pub fn method(&self, name: &str) -> Option<&Arc<dyn Method>> {
+        self.methods.iter().find(|method| method.name() == name)
+    }
+
+    /// [`Phase::Publish`]: changes a message from a client, and judges it.
+    pub fn publish(
+        &self,
+        client: &mut Client,
+        message: &mut Message<'_>,
+        progress: &mut Progress,
+        answers: &Arc<dyn Answers>,
+    ) -> Outcome {
+        match self.change_publish(client, message) {
+            Outcome::Go => self.judge_publish(client, message, progress, answers),
+            denied => denied,
+        }
+    }
+
+    fn change_publish(&self, client: &mut Client, message: &mut Message<'_>) -> Outcome {
+        outcome(self.changers(Phase::Publish, |hook| hook.publish(client, message)))
+    }
+
+    fn judge_publish(
+        &self,
+        client: &mut Client,
+        message: &Message<'_>,
+        progress: &mut Progress,
+        answers: &Arc<dyn Answers>,
+    ) -> Outcome {
+        let ask = |hook: usize, client: &mut Client, (): &mut (), later: Later<'_>| {
+            let hook = self.authorize.get(hook)?;
+            if !hook.phases().contains(Phase::Publish) {
+                return Some(Ok(Verdict::Pass));
+            }
+            Some(judge(hook.name(), || hook.publish(client, message, later)))
+        };
+        self.decide(client, &mut (), progress, answers, ask).or_go()
+    }
+
+    /// [`Phase::Subscribe`]: changes the next subscription of a SUBSCRIBE, and judges it. [`Progress::begin`] comes
+    /// before the first.
+    pub fn subscribe(
+        &self,
+        client: &mut Client,
+        subscription: &mut Subscription<'_>,
+        progress: &mut Progress,
+        answers: &Arc<dyn Answers>,
+    ) -> Outcome {
+        if let Err(denial) = self.changers(Phase::Subscribe, |hook| hook.subscribe(client, subscription)) {
+            return Outcome::Denied(denial);
+        }
+        let outcome = progress.part(|progress| {
+            let ask = |hook: usize, client: &mut Client, wanted: &mut Subscription<'_>, later: Later<'_>| {
+                let hook = self.authorize.get(hook)?;
+                if !hook.phases().contains(Phase::Subscribe) {
+                    return Some(Ok(Verdict::Pass));
+                }
+                Some(judge(hook.name(), || hook.subscribe(client, wanted, later)))
+            };
+            let outcome = self.decide(client, subscription, progress, answers, ask).or_go();
+            // A hook that lowered it and then waited is not asked again.
+            let qos = subscription.options().qos;
+            progress.granted = Some(progress.granted.map_or(qos, |granted| granted.min(qos)));
+            outcome
+        });
+        if let Some(granted) = progress.granted {
+            subscription.lower_qos(granted);
+        }
+        outcome
+    }
+
+    /// [`Phase::Unsubscribe`].
+    ///
+    /// # Errors
+    /// The first no.
+    pub fn unsubscribe(&self, client: &mut Client, filter: &mut Filter<'_>) -> Result<(), Denial> {
+        self.changers(Phase::Unsubscribe, |hook| hook.unsubscribe(client, filter))?;
+        self.judges(Phase::Unsubscribe, |hook| hook.unsubscribe(client, filter))
+    }
+
+    /// [`Phase::Deliver`]: judges a message to a client, and changes it.
+    ///
+    /// # Errors
+    /// The first no.
+    pub fn deliver(&self, client: &mut Client, message: &mut Message<'_>) -> Result<(), Denial> {
+        self.judges(Phase::Deliver, |hook| hook.deliver(client, message))?;
+        self.changers(Phase::Deliver, |hook| hook.deliver(client, message))
+    }
+
+    /// [`Phase::Will`].
+    ///
+    /// # Errors
+    /// The first no.
+    pub fn will(&self, client_id: &str, message: &mut Message<'_>) -> Result<(), Denial> {
+        self.changers(Phase::Will, |hook| hook.will(client_id, message))
+    }
+
+    /// Tells the observers.
+    ///
+    /// # Errors
+    /// If one of them panicked: the connection is to end.
+    pub fn observe(
+        &self,
+        client_id: &str,
+        mut client: Option<&mut Client>,
+        event: &Event<'_>,
+    ) -> Result<(), Denial> {
+        let phase = event.phase();
+        let mut told = Ok(());
+        for hook in self.observe.iter().filter(|hook| hook.phases().contains(phase)) {
+            let one = guard(hook.name(), || {
+                hook.observe(client_id, client.as_deref_mut(), event);
+                Ok(())
+            });
+            told = told.and(one);
+        }
+        told
+    }
+
+    fn changers(
+        &self,
+        phase: Phase,
+        mut change: impl FnMut(&dyn Transform) -> Result<(), Denial>,
+    ) -> Result<(), Denial> {
+        let mut hooks = self.transform.iter().filter(|hook| hook.phases().contains(phase));
+        hooks.try_for_each(|hook| guard(hook.name(), || change(&**hook)))
+    }
+
+    fn judges(
+        &self,
+        phase: Phase,
+        mut judge: impl FnMut(&dyn Authorize) -> Result<(), Denial>,
+    ) -> Result<(), Denial> {
+        let mut hooks = self.authorize.iter().filter(|hook| hook.phases().contains(phase));
+        hooks.try_for_each(|hook| guard(hook.name(), || judge(&**hook)))
+    }
+
+    /// Asks hook after hook, from the one that `progress` stands at, until one decides or wants to wait.
+    fn decide<S>(
+        &self,
+        client: &mut Client,
+        subject: &mut S,
+        progress: &mut Progress,
+        answers: &Arc<dyn Answers>,
+        mut ask: impl FnMut(usize, &mut Client, &mut S, Later<'_>) -> Option<Result<Verdict, Denial>>,
+    ) -> Decision {
+        if let Some(turn) = progress.turn {
+            return Decision::Outcome(Outcome::Wait(turn));
+        }
+        let mut hook = std::mem::take(&mut progress.hook);
+        if let Some(Answer(said)) = progress.answer.take() {
+            match said {
+                Said::Allow => return Decision::Outcome(Outcome::Go),
+                Said::AllowWith(change) => return Decision::AllowWith(change),
+                Said::Deny(denial) => return Decision::Outcome(Outcome::Denied(denial)),
+                Said::Pass => {}
+                Said::Nothing => match self.unanswered {
+                    Unanswered::Pass => {}
+                    Unanswered::Allow => return Decision::Outcome(Outcome::Go),
+                    Unanswered::Deny => {
+                        let denial = Denial::new(ReasonCode::ServerBusy, "a hook gave no answer in time");
+                        return Decision::Outcome(Outcome::Denied(denial));
+                    }
+                },
+            }
+            hook += 1;
+        }
+        loop {
+            client.turn = client.turn.wrapping_add(1);
+            let later = Later { to: answers, client: client.number, turn: client.turn };
+            match ask(hook, client, subject, later) {
+                None => return Decision::Nobody,
+                Some(Ok(Verdict::Pass)) => hook += 1,
+                Some(Ok(Verdict::Allow)) => return Decision::Outcome(Outcome::Go),
+                Some(Ok(Verdict::Deny(denial)) | Err(denial)) => {
+                    return Decision::Outcome(Outcome::Denied(denial));
+                }
+                Some(Ok(Verdict::Later(waiting))) => {
+                    progress.hook = hook;
+                    progress.turn = Some(waiting.turn);
+                    return Decision::Outcome(Outcome::Wait(waiting.turn));
+                }
+            }
+        }
+    }
+}
+
+enum Decision {
+    Outcome(Outcome),
+    AllowWith(crate::later::Change),
+    /// Every hook has passed.
+    Nobody,
+}
+
+impl Decision {
+    fn or_go(self) -> Outcome {
+        match self {
+            Decision::Outcome(outcome) => outcome,
+            Decision::AllowWith(_) | Decision::Nobody => Outcome::Go,
+        }
+    }
+}
+
+fn outcome(result: Result<(), Denial>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Go,
+        Err(denial) => Outcome::Denied(denial),
+    }
+}
+
+/// Calls a hook; a panic of it is a no that ends the connection.
+fn guard(name: &str, call: impl FnOnce() -> Result<(), Denial>) -> Result<(), Denial> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err(panicked(name)))
+}
+
+fn judge(name: &str, call: impl FnOnce() -> Verdict) -> Result<Verdict, Denial> {
+    // Whatever the hook was at with a client does not outlive it, since its connection ends.
+    catch_unwind(AssertUnwindSafe(call)).map_err(|_| panicked(name))
+}
+
+#[cold]
+fn panicked(name: &str) -> Denial {
+    log::error!("the hook {name:?} panicked; the connection that it was called for ends");
+    Denial::new(ReasonCode::ImplementationSpecificError, format!("the hook {name:?} panicked")).and_end()
+}

@@ -1,0 +1,372 @@
+//! How verdicts combine, and answers that come later.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+
+use mqway_codec::{Connect, QoS, ReasonCode, SubscribeOptions, TopicFilter, TopicName, Version, Will};
+use mqway_transport::facts::Facts;
+
+use crate::*;
+
+/// Answers as a worker would get them.
+struct Post(Sender<(u64, u32, Answer)>);
+
+impl Answers for Post {
+    fn answer(&self, client: u64, turn: u32, answer: Answer) {
+        let _ = self.0.send((client, turn, answer));
+    }
+}
+
+/// A connection, with what a server keeps of it.
+struct Scene {
+    client: Client,
+    progress: Progress,
+    answers: Arc<dyn Answers>,
+    post: Receiver<(u64, u32, Answer)>,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let (to, post) = channel();
+        let client = Client::new(1, "mqtt://:1883".into(), Facts::default());
+        Scene { client, progress: Progress::default(), answers: Arc::new(Post(to)), post }
+    }
+
+    fn login(&mut self, hooks: &Hooks, login: &mut Login<'_>, refused: RefusedWill) -> Outcome {
+        hooks.login(&mut self.client, login, &mut self.progress, &self.answers, refused)
+    }
+
+    fn publish(&mut self, hooks: &Hooks, message: &mut Message<'_>) -> Outcome {
+        hooks.publish(&mut self.client, message, &mut self.progress, &self.answers)
+    }
+
+    /// Gives the answer that has come to whoever waits for it.
+    fn hear(&mut self) -> bool {
+        let (_, turn, answer) = self.post.recv().unwrap();
+        self.progress.answered(turn, answer)
+    }
+}
+
+/// Says what it is told to, and keeps the tickets of what it will say later.
+#[derive(Default)]
+struct Says {
+    verdicts: Mutex<Vec<Verdict>>,
+    later: bool,
+    tickets: Mutex<Vec<Ticket>>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Says {
+    fn now(verdicts: impl IntoIterator<Item = Verdict>) -> Arc<Says> {
+        let mut verdicts: Vec<_> = verdicts.into_iter().collect();
+        verdicts.reverse();
+        Arc::new(Says { verdicts: Mutex::new(verdicts), ..Says::default() })
+    }
+
+    fn later() -> Arc<Says> {
+        Arc::new(Says { later: true, ..Says::default() })
+    }
+
+    fn say(&self, about: &str, later: Later<'_>) -> Verdict {
+        self.asked.lock().unwrap().push(about.to_owned());
+        if self.later {
+            let (ticket, waiting) = later.ticket();
+            self.tickets.lock().unwrap().push(ticket);
+            return Verdict::Later(waiting);
+        }
+        self.verdicts.lock().unwrap().pop().unwrap_or(Verdict::Pass)
+    }
+
+    fn ticket(&self) -> Ticket {
+        self.tickets.lock().unwrap().pop().unwrap()
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Authenticate for Says {
+    fn name(&self) -> &str {
+        "says"
+    }
+
+    fn authenticate(&self, _: &mut Client, login: &mut Login<'_>, later: Later<'_>) -> Verdict {
+        self.say(&login.client_id, later)
+    }
+}
+
+impl Authorize for Says {
+    fn name(&self) -> &str {
+        "says"
+    }
+
+    fn publish(&self, _: &mut Client, message: &Message<'_>, later: Later<'_>) -> Verdict {
+        self.say(message.topic(), later)
+    }
+
+    fn subscribe(&self, _: &mut Client, wanted: &mut Subscription<'_>, later: Later<'_>) -> Verdict {
+        wanted.lower_qos(QoS::AtLeastOnce);
+        self.say(wanted.filter.as_str(), later)
+    }
+}
+
+/// Puts all topics below `home/`, and takes them out again.
+struct Mount;
+
+impl Transform for Mount {
+    fn name(&self) -> &str {
+        "mount"
+    }
+
+    fn publish(&self, _: &mut Client, message: &mut Message<'_>) -> Result<(), Denial> {
+        let topic = format!("home/{}", message.topic());
+        message.set_topic(topic).map_err(|_| Denial::new(ReasonCode::TopicNameInvalid, "mount"))
+    }
+
+    fn deliver(&self, _: &mut Client, message: &mut Message<'_>) -> Result<(), Denial> {
+        let topic = message.topic().strip_prefix("home/").map(str::to_owned);
+        let topic = topic.ok_or_else(|| Denial::not_authorized("mount"))?;
+        message.set_topic(topic).map_err(|_| Denial::not_authorized("mount"))
+    }
+}
+
+fn no(rule: &'static str) -> Verdict {
+    Verdict::Deny(Denial::not_authorized(rule))
+}
+
+fn message(topic: &str) -> Message<'_> {
+    Message::new(TopicName::new(topic).unwrap(), b"payload")
+}
+
+#[test]
+fn the_first_that_has_an_opinion_decides() {
+    let (first, second) = (Says::now([Verdict::Pass]), Says::now([no("second")]));
+    let third = Says::now([Verdict::Allow]);
+    let mut hooks = Hooks::new();
+    for hook in [&first, &second, &third] {
+        hooks.add_authorize(hook.clone());
+    }
+    let mut scene = Scene::new();
+    let outcome = scene.publish(&hooks, &mut message("a"));
+    assert_eq!(outcome, Outcome::Denied(Denial::not_authorized("second")));
+    assert!(third.asked().is_empty());
+    // Now all three pass, the third allows.
+    assert_eq!(scene.publish(&hooks, &mut message("a")), Outcome::Go);
+    assert_eq!(third.asked(), ["a"]);
+}
+
+#[test]
+fn who_judges_sees_the_server_s_topics_in_both_directions() {
+    struct Judge(Mutex<Vec<String>>);
+    impl Authorize for Judge {
+        fn name(&self) -> &str {
+            "judge"
+        }
+        fn phases(&self) -> Phases {
+            Phases::of(&[Phase::Publish, Phase::Deliver])
+        }
+        fn publish(&self, _: &mut Client, message: &Message<'_>, _: Later<'_>) -> Verdict {
+            self.0.lock().unwrap().push(message.topic().to_owned());
+            Verdict::Allow
+        }
+        fn deliver(&self, _: &mut Client, message: &Message<'_>) -> Result<(), Denial> {
+            self.0.lock().unwrap().push(message.topic().to_owned());
+            Ok(())
+        }
+    }
+    let judge = Arc::new(Judge(Mutex::default()));
+    let mut hooks = Hooks::new();
+    hooks.add_authorize(judge.clone());
+    hooks.add_transform(Arc::new(Mount));
+    let mut scene = Scene::new();
+    let mut sent = message("a");
+    assert_eq!(scene.publish(&hooks, &mut sent), Outcome::Go);
+    let mut received = message(sent.topic());
+    hooks.deliver(&mut scene.client, &mut received).unwrap();
+    assert_eq!(received.topic(), "a");
+    assert_eq!(*judge.0.lock().unwrap(), ["home/a", "home/a"]);
+}
+
+#[test]
+fn an_answer_that_comes_later_goes_on_where_it_was_asked() {
+    let (first, asks) = (Says::now([]), Says::later());
+    let last = Says::now([no("last")]);
+    let mut hooks = Hooks::new();
+    for hook in [&first, &asks, &last] {
+        hooks.add_authorize(hook.clone());
+    }
+    let mut scene = Scene::new();
+    let Outcome::Wait(turn) = scene.publish(&hooks, &mut message("a")) else { panic!() };
+    assert_eq!(scene.progress.awaits(), Some(turn));
+    // Shown again without an answer, it waits on.
+    assert_eq!(scene.publish(&hooks, &mut message("a")), Outcome::Wait(turn));
+    asks.ticket().pass();
+    assert!(scene.hear());
+    assert_eq!(scene.publish(&hooks, &mut message("a")), Outcome::Denied(Denial::not_authorized("last")));
+    assert_eq!((first.asked().len(), asks.asked().len(), last.asked().len()), (1, 1, 1));
+}
+
+#[test]
+fn an_answer_out_of_its_turn_changes_nothing() {
+    let asks = Says::later();
+    let mut hooks = Hooks::new();
+    hooks.add_authorize(asks.clone());
+    let mut scene = Scene::new();
+    let _ = scene.publish(&hooks, &mut message("a"));
+    // Time is up, and the answer comes after that.
+    let turn = scene.progress.awaits().unwrap();
+    assert!(scene.progress.answered(turn, Answer::none()));
+    assert!(matches!(scene.publish(&hooks, &mut message("a")), Outcome::Denied(_)));
+    scene.progress.end();
+    asks.ticket().allow();
+    assert!(!scene.hear());
+    // A ticket that is lost is no answer.
+    let _ = scene.publish(&hooks, &mut message("a"));
+    drop(asks.ticket());
+    assert!(scene.hear());
+    assert!(matches!(scene.publish(&hooks, &mut message("a")), Outcome::Denied(_)));
+}
+
+#[test]
+fn filters_that_were_judged_are_not_judged_again() {
+    let asks = Says::later();
+    let mut hooks = Hooks::new();
+    hooks.add_authorize(asks.clone());
+    let mut scene = Scene::new();
+    // As far as the first that waits.
+    let show = |scene: &mut Scene| {
+        scene.progress.begin();
+        let mut outcomes = Vec::new();
+        for filter in ["a", "b"] {
+            let options = SubscribeOptions::new(QoS::ExactlyOnce);
+            let mut wanted = Subscription::new(TopicFilter::new(filter).unwrap(), options);
+            let Scene { client, progress, answers, .. } = scene;
+            let outcome = hooks.subscribe(client, &mut wanted, progress, answers);
+            let waits = matches!(outcome, Outcome::Wait(_));
+            outcomes.push((outcome, wanted.options().qos));
+            if waits {
+                break;
+            }
+        }
+        outcomes
+    };
+    assert!(matches!(show(&mut scene)[..], [(Outcome::Wait(_), _)]));
+    asks.ticket().allow();
+    assert!(scene.hear());
+    // What was granted when it was asked still holds.
+    assert!(matches!(show(&mut scene)[..], [(Outcome::Go, QoS::AtLeastOnce), (Outcome::Wait(_), _)]));
+    asks.ticket().deny(Denial::not_authorized("b"));
+    assert!(scene.hear());
+    let shown = show(&mut scene);
+    assert_eq!(shown[0], (Outcome::Go, QoS::AtLeastOnce));
+    assert_eq!(shown[1].0, Outcome::Denied(Denial::not_authorized("b")));
+    assert_eq!(asks.asked(), ["a", "b"]);
+}
+
+#[test]
+fn what_was_changed_of_a_login_outlives_the_wait_for_its_will() {
+    let (who, may) = (Says::later(), Says::later());
+    let mut hooks = Hooks::new();
+    hooks.add_authenticate(who.clone());
+    hooks.add_authorize(may.clone());
+    hooks.add_transform(Arc::new(Mount));
+    let mut connect = Connect::new(Version::V5, "device");
+    connect.will = Some(Will {
+        topic: "gone",
+        payload: b"",
+        qos: QoS::AtMostOnce,
+        retain: false,
+        properties: mqway_codec::Properties::EMPTY,
+    });
+    let mut scene = Scene::new();
+    let mut login = Login::new(&connect);
+    assert!(matches!(scene.login(&hooks, &mut login, RefusedWill::Refuse), Outcome::Wait(_)));
+    who.ticket().allow_with(|client, login| {
+        client.groups.push("trusted".into());
+        login.client_id = "tenant-device".into();
+    });
+    assert!(scene.hear());
+    let mut login = Login::new(&connect);
+    let outcome = scene.login(&hooks, &mut login, RefusedWill::Refuse);
+    assert!(matches!(outcome, Outcome::Wait(_)), "{outcome:?}");
+    may.ticket().allow();
+    assert!(scene.hear());
+    let mut login = Login::new(&connect);
+    assert_eq!(scene.login(&hooks, &mut login, RefusedWill::Refuse), Outcome::Go);
+    assert_eq!(login.connect().client_id, "tenant-device");
+    assert_eq!(login.will.unwrap().topic(), "home/gone");
+    assert_eq!(may.asked(), ["home/gone"]);
+    assert_eq!(scene.client.groups, ["trusted".into()]);
+}
+
+#[test]
+fn a_will_that_is_not_allowed_is_refused_or_left_out() {
+    let mut connect = Connect::new(Version::V3_1_1, "device");
+    connect.will = Some(Will {
+        topic: "gone",
+        payload: b"",
+        qos: QoS::AtMostOnce,
+        retain: false,
+        properties: mqway_codec::Properties::EMPTY,
+    });
+    for (refused, expected) in [
+        (RefusedWill::LeaveOut, Outcome::Go),
+        (RefusedWill::Refuse, Outcome::Denied(Denial::not_authorized("no wills"))),
+    ] {
+        let mut hooks = Hooks::new();
+        hooks.add_authorize(Says::now([no("no wills")]));
+        let mut login = Login::new(&connect);
+        assert_eq!(Scene::new().login(&hooks, &mut login, refused), expected);
+        assert!(login.will.is_none());
+    }
+}
+
+#[test]
+fn whom_no_hook_knows_is_let_in_only_where_anybody_is() {
+    let mut hooks = Hooks::new();
+    hooks.add_authenticate(Says::now([]));
+    let connect = Connect::new(Version::V5, "x");
+    assert_eq!(Scene::new().login(&hooks, &mut Login::new(&connect), RefusedWill::Refuse), Outcome::Go);
+    hooks.anonymous = false;
+    let denied = Scene::new().login(&hooks, &mut Login::new(&connect), RefusedWill::Refuse);
+    assert!(matches!(denied, Outcome::Denied(Denial { reason: ReasonCode::NotAuthorized, .. })));
+}
+
+#[test]
+fn a_hook_that_panics_ends_its_connection_only() {
+    struct Panics;
+    impl Authorize for Panics {
+        fn name(&self) -> &str {
+            "panics"
+        }
+        fn publish(&self, _: &mut Client, _: &Message<'_>, _: Later<'_>) -> Verdict {
+            panic!("on purpose")
+        }
+    }
+    impl Observe for Panics {
+        fn name(&self) -> &str {
+            "panics"
+        }
+        fn phases(&self) -> Phases {
+            Phases::of(&[Phase::Stop])
+        }
+        fn observe(&self, _: &str, _: Option<&mut Client>, _: &Event<'_>) {
+            panic!("on purpose")
+        }
+    }
+    let mut hooks = Hooks::new();
+    hooks.add_authorize(Arc::new(Panics));
+    hooks.add_observe(Arc::new(Panics));
+    let Outcome::Denied(denial) = Scene::new().publish(&hooks, &mut message("a")) else { panic!() };
+    assert!(denial.ends);
+    assert!(hooks.observe("", None, &Event::Stop).unwrap_err().ends);
+}
+
+#[test]
+fn a_phase_that_nobody_wants_is_not_asked_for() {
+    let mut hooks = Hooks::new();
+    assert!(hooks.is_empty() && !Phase::ALL.iter().any(|phase| hooks.wants(*phase)));
+    hooks.add_authorize(Says::now([]));
+    assert!(hooks.wants(Phase::Publish) && hooks.wants(Phase::Subscribe) && !hooks.wants(Phase::Deliver));
+}
