@@ -51,8 +51,10 @@ norms: ## Print every statement of the specifications, where it is obeyed and wh
 fuzz: ## Run every fuzz target for SECONDS (60) each
 	fuzz/run $(SECONDS)
 
-bench: ## Run the benchmarks behind BENCHMARKS.md
+bench: ## Run the benchmarks behind BENCHMARKS.md: MQLOAD=... COMPARE=...
 	bench/run
+	bench/broker
+	bench/clients/run
 
 deny: ## Check licences, bans and sources of all dependencies
 	$(CARGO) deny --all-features check licenses bans sources
