@@ -37,6 +37,7 @@ pub fn listener(listener: &settings::Listener) -> Result<(Url, Listener), Failur
         tls,
         websocket,
         trusted_forwarders: forwarders(listener.trust_forwarded.as_deref().unwrap_or_default())?,
+        gate: None,
     };
     Ok((url, Listener { bind, options }))
 }

@@ -49,5 +49,5 @@ pub mod url;
 pub mod websocket;
 
 pub use error::{Blame, Error, ErrorKind};
-pub use stack::{ClientOptions, Received, ServerOptions, Stack, Stage};
+pub use stack::{ClientOptions, Gate, Received, ServerOptions, Stack, Stage};
 pub use url::Url;

@@ -42,6 +42,27 @@ pub struct ServerOptions {
     pub websocket: Option<Arc<websocket::ServerOptions>>,
     /// The peers whose `Forwarded` and `X-Forwarded-For` header fields are believed.
     pub trusted_forwarders: CidrList,
+    /// Judges WebSocket upgrades before they are answered.
+    pub gate: Option<Gate>,
+}
+
+/// Judges a WebSocket upgrade by all that is known of the connection, before it is answered.
+#[derive(Clone)]
+pub struct Gate(Arc<Judge>);
+
+type Judge = dyn Fn(&Facts) -> Result<(), websocket::Refused> + Send + Sync;
+
+impl Gate {
+    /// A gate that asks `judge`, which must not block.
+    pub fn new(judge: impl Fn(&Facts) -> Result<(), websocket::Refused> + Send + Sync + 'static) -> Gate {
+        Gate(Arc::new(judge))
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gate")
+    }
 }
 
 /// What a dialled connection has between socket and application.

@@ -186,6 +186,46 @@ fn forwarding_headers_count_from_listed_peers_only() {
 }
 
 #[test]
+fn a_gate_judges_an_upgrade_by_all_that_is_known_of_it() {
+    use mqway_transport::websocket::Refused;
+    use mqway_transport::{Gate, Stack};
+
+    let (mut server, _) = options(Transport::Ws);
+    server.trusted_forwarders = "10.0.0.0/8".parse().unwrap();
+    server.gate = Some(Gate::new(|facts| {
+        assert_eq!(facts.peer.unwrap().ip().to_string(), "198.51.100.1");
+        match facts.http.as_ref().and_then(|http| http.query.as_deref()) {
+            Some("token=good") => Ok(()),
+            Some(_) => Err(Refused::forbidden("Another one.")),
+            None => Err(Refused::unauthorized("A token, please.")),
+        }
+    }));
+    let server = std::sync::Arc::new(server);
+    let answer_to = |path: &str| {
+        let mut stack = Stack::server(&server, Some("10.0.0.9:5000".parse().unwrap()));
+        let mut request = format!(
+            "GET {path} HTTP/1.1\r\nHost: broker.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             X-Forwarded-For: 198.51.100.1\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"
+        )
+        .into_bytes();
+        let mut answer = Vec::new();
+        let opened =
+            stack.receive(&mut request, &mut Vec::new(), &mut answer).map(|received| received.opened);
+        (String::from_utf8(answer).unwrap(), opened)
+    };
+    let (answer, opened) = answer_to("/mqtt?token=good");
+    assert!(answer.starts_with("HTTP/1.1 101 ") && opened.unwrap(), "{answer}");
+    for (path, status) in [("/mqtt", 401), ("/mqtt?token=bad", 403)] {
+        let (answer, opened) = answer_to(path);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && !answer.contains("101"), "{answer}");
+        assert!(opened.unwrap_err().to_string().contains(&status.to_string()));
+        // RFC 9110 §15.5.2
+        assert_eq!(answer.contains("\r\nWWW-Authenticate: "), status == 401);
+    }
+}
+
+#[test]
 fn a_ping_inside_a_packet_in_pieces_is_answered_after_it() {
     let (client, mut server, _) = connect(Transport::Ws, Way::Direct, b"", &[5000]);
     let packet: Vec<u8> = (0..1 << 20).map(|i| (i % 251) as u8).collect();

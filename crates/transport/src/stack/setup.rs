@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{ClientOptions, ServerOptions, Stack, Stage};
+use super::{ClientOptions, Gate, ServerOptions, Stack, Stage};
 use crate::error::{Blame, Error, ErrorKind};
-use crate::facts::{Facts, HttpFacts};
+use crate::facts::Facts;
 use crate::forwarded;
 use crate::proxy_protocol::{self, Header};
 use crate::tls::Layer;
 use crate::tunnel::{self, TunnelError};
-use crate::websocket::{ClientHandshake, Connection, HandshakeError, ServerHandshake};
+use crate::websocket::{ClientHandshake, Connection, HandshakeError, Refused, ServerHandshake};
 
 /// What the handshakes need. There is one as long as they last.
 #[derive(Debug)]
@@ -181,26 +181,33 @@ impl Stack {
         match (&mut setup.current, &setup.options) {
             (Handshake::HttpServer(handshake), Options::Server(options)) => {
                 let options = options.clone();
-                let accepted = handshake.feed(input, plain).map_err(|refused| {
-                    self.error(Blame::Peer, ErrorKind::Handshake, format!("WebSocket: {refused}"))
-                })?;
+                let unanswered = plain.len();
+                let accepted = handshake.feed(input, plain).map_err(|refused| self.refused(&refused))?;
                 let Some(accepted) = accepted else { return Ok(input.len()) };
-                self.http_opened(accepted.facts, accepted.connection);
+                self.facts_mut().http = Some(accepted.facts);
                 self.believe_forwarders(&options);
+                if let (Some(Gate(judge)), Some(facts)) = (&options.gate, &self.facts)
+                    && let Err(refused) = judge(facts)
+                {
+                    plain.truncate(unanswered);
+                    refused.write(plain);
+                    return Err(self.refused(&refused));
+                }
+                self.http_opened(accepted.connection);
                 Ok(accepted.consumed)
             }
             (Handshake::HttpClient(handshake), _) => {
                 let connected = handshake.feed(input).map_err(|error| self.http_error(&error))?;
                 let Some(connected) = connected else { return Ok(input.len()) };
-                self.http_opened(connected.facts, connected.connection);
+                self.facts_mut().http = Some(connected.facts);
+                self.http_opened(connected.connection);
                 Ok(connected.consumed)
             }
             _ => Ok(0),
         }
     }
 
-    fn http_opened(&mut self, facts: HttpFacts, connection: Connection) {
-        self.facts_mut().http = Some(facts);
+    fn http_opened(&mut self, connection: Connection) {
         self.websocket = Some(Box::new(connection));
         self.open();
     }
@@ -235,6 +242,10 @@ impl Stack {
             TunnelError::Refused(_) | TunnelError::Nonsense(_) => Blame::Peer,
         };
         self.error(blame, ErrorKind::Tunnel, error.to_string())
+    }
+
+    fn refused(&self, refused: &Refused) -> Error {
+        self.error(Blame::Peer, ErrorKind::Handshake, format!("WebSocket: {refused}"))
     }
 
     fn http_error(&self, error: &HandshakeError) -> Error {

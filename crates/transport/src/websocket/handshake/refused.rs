@@ -14,6 +14,7 @@ pub struct Refused {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     BadRequest,
+    Unauthorized,
     Forbidden,
     NotFound,
     MethodNotAllowed,
@@ -30,13 +31,23 @@ impl Refused {
         Refused { status, message: message.into() }
     }
 
+    /// The client has shown no credentials that are good here: HTTP 401.
+    pub fn unauthorized(message: impl Into<String>) -> Refused {
+        Refused::new(Status::Unauthorized, message)
+    }
+
+    /// The client may not connect, whatever it shows: HTTP 403.
+    pub fn forbidden(message: impl Into<String>) -> Refused {
+        Refused::new(Status::Forbidden, message)
+    }
+
     /// The status of the HTTP response.
     pub fn status(&self) -> u16 {
         self.status.line().0
     }
 
     /// Appends the response, after which the connection closes.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let (code, reason) = self.status.line();
         let connection = match self.status {
             // RFC 9110 §7.8: whoever sends Upgrade names it in Connection.
@@ -61,6 +72,7 @@ impl Status {
     fn line(self) -> (u16, &'static str) {
         match self {
             Status::BadRequest => (400, "Bad Request"),
+            Status::Unauthorized => (401, "Unauthorized"),
             Status::Forbidden => (403, "Forbidden"),
             Status::NotFound => (404, "Not Found"),
             Status::MethodNotAllowed => (405, "Method Not Allowed"),
@@ -74,6 +86,8 @@ impl Status {
     /// Fields that this status calls for, each with its line end.
     fn fields(self) -> &'static str {
         match self {
+            // RFC 9110 §15.5.2
+            Status::Unauthorized => "WWW-Authenticate: Bearer\r\nWWW-Authenticate: Basic realm=\"mqtt\"\r\n",
             Status::MethodNotAllowed => "Allow: GET\r\n",
             Status::UpgradeRequired => "Upgrade: websocket\r\n",
             // RFC 6455 §4.4
