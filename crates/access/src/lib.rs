@@ -1,6 +1,14 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod http;
+pub mod identity;
+pub mod jwks;
 pub mod jwt;
 pub mod password;
 pub mod token;
+pub mod web;
+pub mod webhook;
+
+#[cfg(test)]
+mod fake_server;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use mqway_codec::TopicFilter;
 use serde_json::{Map, Value};
 
+use super::Rules;
 use super::refusal::Refusal;
-use super::{Identity, Rules};
+use crate::identity::Identity;
 
 /// Members of a group, filters of a list: no claim gives more.
 const MAX_ENTRIES: usize = 256;

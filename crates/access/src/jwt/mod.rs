@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::identity::Identity;
 use crate::token::Token;
 
 mod algorithm;
@@ -25,6 +26,7 @@ mod compact;
 mod key;
 mod key_set;
 mod refusal;
+mod verifier;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,7 @@ pub use algorithm::Algorithm;
 pub use key::{Key, KeyError};
 pub use key_set::{KeySet, Origin};
 pub use refusal::Refusal;
+pub use verifier::{Verdict, Verifier};
 
 /// What a token must be like, and what its claims mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,26 +70,6 @@ pub struct ClaimNames {
     pub subscribe: Option<String>,
     /// Others to keep, where they are there, for rules that name them.
     pub keep: Vec<String>,
-}
-
-/// Whom a token has shown to be there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Identity {
-    /// The user name, if a claim gives it.
-    pub user_name: Option<String>,
-    /// The client identifier, if a claim gives it; whether one that differs is replaced or refused is for the caller,
-    /// who can use [`Identity::check_client_id`].
-    pub client_id: Option<String>,
-    /// The groups it belongs to.
-    pub groups: Vec<String>,
-    /// Filters of what may be published; no statement if `None`, nothing at all if empty.
-    pub publish: Option<Vec<String>>,
-    /// Filters of what may be subscribed to, likewise.
-    pub subscribe: Option<Vec<String>>,
-    /// Claims that were to be kept, with their names.
-    pub claims: Vec<(String, String)>,
-    /// When the token stops being good, leeway included, since 1970: the connection should end then.
-    pub expires_at: Option<Duration>,
 }
 
 impl Rules {
@@ -130,19 +113,6 @@ impl Default for ClaimNames {
             publish: None,
             subscribe: None,
             keep: Vec::new(),
-        }
-    }
-}
-
-impl Identity {
-    /// Whether the client may connect by this identifier.
-    ///
-    /// # Errors
-    /// If the token is for another one.
-    pub fn check_client_id(&self, client_id: &str) -> Result<(), Refusal> {
-        match &self.client_id {
-            Some(own) if own != client_id => Err(Refusal::WrongClientId),
-            _ => Ok(()),
         }
     }
 }

@@ -66,7 +66,4 @@ pub enum Refusal {
         /// What it should be.
         expected: &'static str,
     },
-    /// The client connects with another identifier than the token is for.
-    #[error("the token is for another client identifier")]
-    WrongClientId,
 }

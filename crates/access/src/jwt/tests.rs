@@ -7,6 +7,7 @@ use ring::hmac;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::identity::WrongClientId;
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const NOW: Duration = Duration::from_secs(1_700_000_000);
@@ -311,7 +312,7 @@ fn claims_say_who_it_is() {
     };
     assert_eq!(identity, expected);
     assert_eq!(identity.check_client_id("7"), Ok(()));
-    assert_eq!(identity.check_client_id("8"), Err(Refusal::WrongClientId));
+    assert_eq!(identity.check_client_id("8"), Err(WrongClientId));
     // Lists that are not there allow nothing; names that are not there end it.
     let bare =
         judged(&rules, &json!({ "exp": 1_700_000_100, "email": "ann@example", "device": "d" })).unwrap();

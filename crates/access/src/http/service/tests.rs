@@ -1,0 +1,257 @@
+//! Services that answer, and such that don't.
+
+use std::net::Ipv4Addr;
+use std::sync::mpsc;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::fake_server::{FakeServer, Reply};
+use crate::http::{Allowed, Who};
+use crate::identity::Identity;
+
+/// Long enough for a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn who() -> Who<'static> {
+    Who {
+        client_id: "c",
+        user_name: Some("ann"),
+        address: Some(Ipv4Addr::new(192, 0, 2, 1).into()),
+        transport: "wss",
+    }
+}
+
+fn publish(topic: &str) -> Question<'_> {
+    Question::Publish { who: who(), topic, qos: 1, retain: false }
+}
+
+fn connect(password: &[u8]) -> Question<'_> {
+    Question::Connect { who: who(), password: Some(password), version: "5.0", certificate: None }
+}
+
+fn always(reply: Reply) -> FakeServer {
+    FakeServer::start(move |_| reply.clone())
+}
+
+fn says(value: &Value) -> FakeServer {
+    always(Reply::Json(200, value.to_string()))
+}
+
+fn start(server: &FakeServer) -> Service {
+    let settings = ServiceSettings::new(server.url());
+    Service::start(ServiceSettings {
+        reach: Reach { timeout: PATIENCE, ..settings.reach.clone() },
+        ..settings
+    })
+    .unwrap()
+}
+
+/// The answer, however long it takes.
+fn ask(service: &Service, question: Question<'_>) -> Answer {
+    let (sender, receiver) = mpsc::channel();
+    let now = service.ask(question, Box::new(move |answer| sender.send(answer).unwrap()));
+    now.unwrap_or_else(|| receiver.recv_timeout(PATIENCE * 2).expect("an answer comes always"))
+}
+
+fn failed(when_down: WhenDown) -> Answer {
+    when_down.answer(Trouble::Failed)
+}
+
+#[test]
+fn questions_say_what_is_documented() {
+    let asked = Arc::new(Mutex::new(Vec::<Value>::new()));
+    let log = asked.clone();
+    let server = FakeServer::start(move |request| {
+        log.lock().unwrap().push(serde_json::from_str(&request.body).unwrap());
+        Reply::Json(200, r#"{"result":"ignore"}"#.to_owned())
+    });
+    let service = start(&server);
+    for question in [
+        connect(b"secret"),
+        connect(&[0xFF]),
+        Question::Connect { who: Who::default(), password: None, version: "3.1.1", certificate: Some("ab") },
+        publish("a/b"),
+        Question::Subscribe { who: who(), filter: "a/#", qos: 2 },
+    ] {
+        assert_eq!(ask(&service, question), Answer { verdict: Verdict::Ignore, by: By::Service });
+    }
+    let about = |mut value: Value| {
+        value["client_id"] = "c".into();
+        value["user_name"] = "ann".into();
+        value["address"] = "192.0.2.1".into();
+        value["transport"] = "wss".into();
+        value
+    };
+    let password = |text: Value, base64: Value| {
+        about(json!({ "question": "connect", "version": "5.0", "password": text, "password_base64": base64,
+            "certificate": null }))
+    };
+    let expected = [
+        password(json!("secret"), json!(null)),
+        password(json!(null), json!("/w==")),
+        json!({ "question": "connect", "version": "3.1.1", "password": null, "password_base64": null,
+            "certificate": "ab", "client_id": "", "user_name": null, "address": null, "transport": "" }),
+        about(json!({ "question": "publish", "topic": "a/b", "qos": 1, "retain": false })),
+        about(json!({ "question": "subscribe", "filter": "a/#", "qos": 2 })),
+    ];
+    assert_eq!(*asked.lock().unwrap(), expected);
+}
+
+#[test]
+fn answers_say_who_may() {
+    let full = json!({ "result": "allow", "user_name": "bob", "client_id": "d", "groups": ["g"], "publish": ["a/#"],
+        "subscribe": [], "expires_at": 4_000_000_000_u64, "qos": 1, "later": "additions are no error" });
+    let identity = Identity {
+        user_name: Some("bob".to_owned()),
+        client_id: Some("d".to_owned()),
+        groups: vec!["g".to_owned()],
+        publish: Some(vec!["a/#".to_owned()]),
+        subscribe: Some(Vec::new()),
+        claims: Vec::new(),
+        expires_at: Some(Duration::from_secs(4_000_000_000)),
+    };
+    let verdict = Verdict::Allow(Box::new(Allowed { identity, qos: Some(1) }));
+    assert_eq!(ask(&start(&says(&full)), connect(b"x")).verdict, verdict);
+    let bare = ask(&start(&says(&json!({ "result": "allow" }))), connect(b"x")).verdict;
+    assert_eq!(bare, Verdict::Allow(Box::default()));
+    let reason = json!({ "result": "deny", "reason": format!("no\n{}", "x".repeat(1_000)) });
+    let Verdict::Deny { reason } = ask(&start(&says(&reason)), connect(b"x")).verdict else {
+        panic!("denied")
+    };
+    assert_eq!(reason.unwrap(), format!("no{}", "x".repeat(254)));
+    for status in [401, 403] {
+        let answer = ask(&start(&always(Reply::Json(status, "<html>".to_owned()))), connect(b"x"));
+        assert_eq!(answer, Answer { verdict: Verdict::Deny { reason: None }, by: By::Service });
+    }
+}
+
+#[test]
+fn without_an_answer_the_configured_one_is_given() {
+    let nonsense = [
+        Reply::Json(200, "<html>".to_owned()),
+        Reply::Json(200, r#"{"result":"yes"}"#.to_owned()),
+        Reply::Json(200, r#"{"result":"allow","groups":["a\u0000"]}"#.to_owned()),
+        Reply::Json(200, r#"{"result":"allow","publish":["a/#/b"]}"#.to_owned()),
+        Reply::Json(200, r#"{"result":"allow","qos":3}"#.to_owned()),
+        Reply::Json(200, "[".repeat(50_000)),
+        Reply::Json(500, r#"{"result":"allow"}"#.to_owned()),
+        Reply::Redirect("http://127.0.0.1:1/".to_owned()),
+        Reply::Endless,
+        Reply::Nonsense,
+        Reply::Close,
+    ];
+    for reply in nonsense {
+        for when_down in [WhenDown::Deny, WhenDown::Allow, WhenDown::Ignore] {
+            let server = always(reply.clone());
+            let settings = ServiceSettings { when_down, ..ServiceSettings::new(server.url()) };
+            let service = Service::start(settings).unwrap();
+            assert_eq!(ask(&service, connect(b"x")), failed(when_down), "{reply:?}");
+            assert_eq!(service.counters().failed, 1);
+        }
+    }
+    assert_eq!(failed(WhenDown::Deny).verdict, Verdict::Deny { reason: None });
+    assert_eq!(failed(WhenDown::Allow).verdict, Verdict::Allow(Box::default()));
+}
+
+#[test]
+fn answers_hold_as_long_as_the_service_says() {
+    let server = says(&json!({ "result": "allow" }));
+    let service = start(&server);
+    assert_eq!(ask(&service, publish("a")).by, By::Service);
+    for _ in 0..100 {
+        assert_eq!(ask(&service, publish("a")).by, By::Cache);
+    }
+    assert_eq!(ask(&service, publish("b")).by, By::Service);
+    assert_eq!(server.requests(), 2);
+    service.forget();
+    assert_eq!(ask(&service, publish("a")).by, By::Service);
+    for uncached in [json!({ "result": "allow", "cache": 0 }), json!({ "result": "allow", "expires_at": 1 })]
+    {
+        let server = says(&uncached);
+        let service = start(&server);
+        for _ in 0..3 {
+            assert_eq!(ask(&service, connect(b"x")).by, By::Service);
+        }
+        assert_eq!(server.requests(), 3);
+    }
+}
+
+#[test]
+fn a_service_that_is_down_is_left_alone() {
+    let server = always(Reply::Close);
+    let service = start(&server);
+    for number in 0..5 {
+        assert_eq!(ask(&service, publish(&number.to_string())), failed(WhenDown::Deny));
+    }
+    let begin = Instant::now();
+    let resting =
+        (0..10_000).filter(|_| ask(&service, publish("x")).by == By::Fallback(Trouble::Resting)).count();
+    // One in a second may try, however slow this machine is.
+    let tries = begin.elapsed().as_secs() as usize + 1;
+    assert!(resting + tries >= 10_000, "{resting}");
+    // A connection that is closed at once is tried again by the client, once.
+    assert!(server.requests() <= 2 * (5 + tries));
+}
+
+#[test]
+fn a_service_that_hangs_fills_a_bounded_queue_and_nobody_waits_long() {
+    let server = always(Reply::Silence);
+    let settings = ServiceSettings::new(server.url());
+    let service = Service::start(ServiceSettings {
+        reach: Reach { timeout: Duration::from_millis(500), ..settings.reach.clone() },
+        max_waiting: 50,
+        when_down: WhenDown::Ignore,
+        ..settings
+    })
+    .unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let mut now = 0;
+    for number in 0..1_000 {
+        let sender = sender.clone();
+        let topic = number.to_string();
+        let answer = service.ask(publish(&topic), Box::new(move |answer| sender.send(answer).unwrap()));
+        assert!(service.0.lock().queue.len() <= 50);
+        now += usize::from(answer.is_some());
+    }
+    assert!(now > 0, "some were turned away at once");
+    for _ in now..1_000 {
+        let answer = receiver.recv_timeout(PATIENCE).expect("each is answered");
+        assert_eq!(answer.verdict, Verdict::Ignore);
+    }
+    let counters = service.counters();
+    assert_eq!(counters.failed + counters.resting + counters.full + counters.late, 1_000, "{counters:?}");
+    let huge = vec![b'x'; 20 * 1024 * 1024];
+    assert_eq!(ask(&service, connect(&huge)).by, By::Fallback(Trouble::Full));
+}
+
+#[test]
+fn who_waits_at_the_end_is_answered() {
+    let server = always(Reply::Silence);
+    let service = start(&server);
+    let (sender, receiver) = mpsc::channel();
+    let mut waiting = 0;
+    for number in 0..20 {
+        let sender = sender.clone();
+        let topic = number.to_string();
+        let ticket = Box::new(move |answer: Answer| drop(sender.send(answer)));
+        waiting += usize::from(service.ask(publish(&topic), ticket).is_none());
+    }
+    drop(service);
+    drop(server); // Lets go of what the four threads are asking.
+    for _ in 0..waiting {
+        assert_eq!(
+            receiver.recv_timeout(PATIENCE).expect("each is answered").verdict,
+            Verdict::Deny { reason: None }
+        );
+    }
+}
+
+#[test]
+fn a_ticket_that_panics_takes_no_thread_along() {
+    let server = says(&json!({ "result": "allow" }));
+    let settings = ServiceSettings { threads: 1, ..ServiceSettings::new(server.url()) };
+    let service = Service::start(settings).unwrap();
+    assert_eq!(service.ask(publish("a"), Box::new(|_| panic!("on purpose"))), None);
+    assert_eq!(ask(&service, publish("b")).by, By::Service);
+}
