@@ -18,6 +18,16 @@ impl ConnId {
     pub fn slot(self) -> usize {
         self.slot as usize
     }
+
+    /// The same name as a number, for what knows nothing of connections.
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.slot)
+    }
+
+    /// The name that [`ConnId::to_bits`] made a number of.
+    pub fn from_bits(bits: u64) -> ConnId {
+        ConnId { slot: bits as u32, generation: (bits >> 32) as u32 }
+    }
 }
 
 impl fmt::Debug for ConnId {

@@ -102,7 +102,7 @@ pub struct Engine<M> {
 
 /// Writes mail to workers from any thread.
 pub struct Poster<M> {
-    shared: Arc<Shared<M>>,
+    pub(crate) shared: Arc<Shared<M>>,
 }
 
 impl<M> Clone for Poster<M> {

@@ -14,7 +14,7 @@ use crate::counters::{add, take};
 use crate::mailbox::{Letter, Mailbox};
 use crate::table::Table;
 use crate::timers::{Due, Timers};
-use crate::{ConnId, Counters, Dial, Limits, Origin};
+use crate::{ConnId, Counters, Dial, Limits, Origin, Poster};
 
 /// One worker's connections, timers and mail, as its core sees them. Nothing here blocks or touches a socket:
 /// what is asked for happens when the tick ends.
@@ -272,6 +272,11 @@ impl<M> Io<M> {
         self.table.look(conn).and_then(|conn| conn.peer)
     }
 
+    /// How the connection came to be.
+    pub fn origin(&self, conn: ConnId) -> Option<Origin> {
+        self.table.look(conn).map(|conn| conn.origin)
+    }
+
     /// What TLS and HTTP told about the connection; given once.
     pub fn take_facts(&mut self, conn: ConnId) -> Option<Box<Facts>> {
         self.table.find(conn).and_then(|conn| conn.facts.take())
@@ -294,6 +299,11 @@ impl<M> Io<M> {
             }
             _ => Err(mail),
         }
+    }
+
+    /// A handle that writes to the workers, from any thread.
+    pub fn poster(&self) -> Poster<M> {
+        Poster { shared: self.shared.clone() }
     }
 
     /// Gives an open connection, with all its state, to another worker, whose core hears of it by

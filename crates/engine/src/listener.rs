@@ -7,7 +7,8 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mqway_transport::ServerOptions;
+use mqway_transport::url::Scheme;
+use mqway_transport::{ServerOptions, Url};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 /// Connections that wait to be accepted, at the most (the system's own limit may be lower).
@@ -54,6 +55,26 @@ impl Listener {
     /// A listener whose connections carry the application's bytes as they are.
     pub fn new(bind: Bind) -> Listener {
         Listener { bind, options: ServerOptions::default() }
+    }
+
+    /// Its URL: what it serves, and where.
+    pub fn url(&self) -> Url {
+        let ServerOptions { tls, websocket, .. } = &self.options;
+        let scheme = match (&self.bind, tls, websocket) {
+            (Bind::Unix(_), ..) => Scheme::Unix,
+            (_, None, None) => Scheme::Tcp,
+            (_, Some(_), None) => Scheme::Tls,
+            (_, None, Some(_)) => Scheme::Ws,
+            (_, Some(_), Some(_)) => Scheme::Wss,
+        };
+        let (host, port, path) = match &self.bind {
+            Bind::Tcp { host, port } => {
+                let path = websocket.as_ref().and_then(|websocket| websocket.paths.first());
+                (host.clone(), *port, path.cloned().unwrap_or_default())
+            }
+            Bind::Unix(path) => (String::new(), 0, path.display().to_string()),
+        };
+        Url { scheme, host, port, path, user: None, password: None }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::conn::Conn;
 use crate::driver::{Driver, Shell};
 use crate::io::{Effect, Shared};
 use crate::mailbox::{Letter, Mailbox};
-use crate::{ConnId, Core, Counters, Dial, Limits, ListenerId, Target, Why};
+use crate::{ConnId, Core, Counters, Dial, Limits, ListenerId, Poster, Target, Why};
 
 use link::Link;
 pub use random::Random;
@@ -101,6 +101,11 @@ impl<C: Core> Sim<C> {
     /// What the workers have counted.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// A handle that writes to the workers, which read it when time passes.
+    pub fn poster(&self) -> Poster<C::Mail> {
+        self.workers[0].io.poster()
     }
 
     /// One worker's core, to look at.
@@ -301,6 +306,14 @@ impl<C: Core> Sim<C> {
     }
 
     fn deliver_mail(&mut self, from: usize) {
+        // What others have written, by a [`Poster`](crate::Poster).
+        let mut letters = Vec::new();
+        self.workers[from].io.shared.mailboxes[from].take(&mut letters);
+        for letter in letters {
+            if let Letter::Mail(mail) = letter {
+                self.post(from, mail);
+            }
+        }
         for to in 0..self.workers.len() {
             for letter in std::mem::take(&mut self.workers[from].io.outbox[to]) {
                 if let Letter::Mail(mail) = letter {
