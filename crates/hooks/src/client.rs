@@ -5,8 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqway_codec::Version;
+use mqway_codec::{Connect, Version};
 use mqway_transport::facts::Facts;
+
+use crate::Login;
 
 /// A connection as hooks see it, from its first byte to its end: who it is, how it came, and what hooks keep of it.
 ///
@@ -51,6 +53,24 @@ impl Client {
             lifetime: None,
             turn: 0,
             data: Vec::new(),
+        }
+    }
+
+    /// Its CONNECT has come, and says who it is.
+    pub fn greet(&mut self, connect: &Connect<'_>) {
+        self.version = connect.version;
+        self.client_id = connect.client_id.into();
+        self.user_name = connect.user_name.map(Arc::from);
+    }
+
+    /// Takes over who a hook says that it is, instead of what its CONNECT says.
+    pub(crate) fn follow(&mut self, login: &Login<'_>) {
+        let sent = login.sent();
+        if login.client_id != sent.client_id {
+            self.client_id = (&*login.client_id).into();
+        }
+        if login.user_name.as_deref() != sent.user_name {
+            self.user_name = login.user_name.as_deref().map(Arc::from);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Hooks in their order, and how what they say combines.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -9,8 +10,8 @@ use mqway_transport::facts::Facts;
 use crate::later::Said;
 use crate::login::Changes;
 use crate::{
-    Accept, Answer, Answers, Authenticate, Authorize, Client, Denial, Event, Filter, Later, Login, Message,
-    Method, Observe, Phase, Phases, Subscription, Transform, Verdict,
+    Accept, Answer, Answers, Authenticate, Authorize, Client, Denial, Event, Exchange, Filter, Later, Login,
+    Message, Method, Observe, Phase, Phases, Step, Subscription, Transform, Verdict,
 };
 
 /// All hooks of a server, in the order in which they were added.
@@ -87,6 +88,20 @@ pub enum RefusedWill {
     LeaveOut,
 }
 
+/// An enhanced authentication under way, by one of the [`Hooks`].
+pub struct Dialogue {
+    method: Arc<dyn Method>,
+    exchange: Box<dyn Exchange>,
+}
+
+impl Dialogue {
+    /// The client's next data: of CONNECT or of AUTH.
+    pub fn take(&mut self, client: &mut Client, data: Option<&[u8]>) -> Step {
+        let step = catch_unwind(AssertUnwindSafe(|| self.exchange.take(client, data)));
+        step.unwrap_or_else(|_| Step::Deny(panicked(self.method.name())))
+    }
+}
+
 impl Progress {
     /// The answer of a turn has come. Whether it was waited for: then the packet is to be shown again.
     pub fn answered(&mut self, turn: u32, answer: Answer) -> bool {
@@ -140,6 +155,19 @@ impl Progress {
         if waits {
             self.hook = 0;
         }
+    }
+}
+
+/// The names, by purpose and in order.
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut list = f.debug_list();
+        list.entries(self.accept.iter().map(|hook| hook.name()));
+        list.entries(self.authenticate.iter().map(|hook| hook.name()));
+        list.entries(self.methods.iter().map(|method| method.name()));
+        list.entries(self.authorize.iter().map(|hook| hook.name()));
+        list.entries(self.transform.iter().map(|hook| hook.name()));
+        list.entries(self.observe.iter().map(|hook| hook.name())).finish()
     }
 }
 
@@ -233,7 +261,40 @@ impl Hooks {
         if let Some(changes) = progress.changes.take() {
             login.apply(*changes);
         }
-        let mut outcome = progress.part(|progress| self.authenticate(client, login, progress, answers));
+        let outcome = progress.part(|progress| self.authenticate(client, login, progress, answers));
+        if outcome == Outcome::Go {
+            client.follow(login);
+        }
+        self.login_will(client, login, progress, answers, refused_will, outcome)
+    }
+
+    /// The part of [`Hooks::login`] that is left where a [`Method`] has authenticated the client: what becomes of its
+    /// will.
+    pub fn login_authenticated(
+        &self,
+        client: &mut Client,
+        login: &mut Login<'_>,
+        progress: &mut Progress,
+        answers: &Arc<dyn Answers>,
+        refused_will: RefusedWill,
+    ) -> Outcome {
+        progress.begin();
+        if let Some(changes) = progress.changes.take() {
+            login.apply(*changes);
+        }
+        self.login_will(client, login, progress, answers, refused_will, Outcome::Go)
+    }
+
+    /// Judges the will of a client that is authenticated, if that is the outcome so far.
+    fn login_will(
+        &self,
+        client: &mut Client,
+        login: &mut Login<'_>,
+        progress: &mut Progress,
+        answers: &Arc<dyn Answers>,
+        refused_will: RefusedWill,
+        mut outcome: Outcome,
+    ) -> Outcome {
         if outcome == Outcome::Go
             && let Some(wanted) = login.will.take()
         {
@@ -290,6 +351,17 @@ impl Hooks {
     /// The method of enhanced authentication of this name.
     pub fn method(&self, name: &str) -> Option<&Arc<dyn Method>> {
         self.methods.iter().find(|method| method.name() == name)
+    }
+
+    /// [`Phase::Exchange`]: begins an enhanced authentication, by the method of this name. `None` if there is none such.
+    ///
+    /// # Errors
+    /// If the method panicked: the connection is to end.
+    pub fn begin(&self, client: &mut Client, method: &str) -> Option<Result<Dialogue, Denial>> {
+        let method = self.method(method)?;
+        let begun = catch_unwind(AssertUnwindSafe(|| method.begin(client)));
+        let begun = begun.map(|exchange| Dialogue { method: method.clone(), exchange });
+        Some(begun.map_err(|_| panicked(method.name())))
     }
 
     /// [`Phase::Publish`]: changes a message from a client, and judges it.

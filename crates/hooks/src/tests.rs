@@ -370,3 +370,60 @@ fn a_phase_that_nobody_wants_is_not_asked_for() {
     hooks.add_authorize(Says::now([]));
     assert!(hooks.wants(Phase::Publish) && hooks.wants(Phase::Subscribe) && !hooks.wants(Phase::Deliver));
 }
+
+#[test]
+fn a_method_that_panics_is_a_no() {
+    struct Panics;
+    impl Method for Panics {
+        fn name(&self) -> &str {
+            "PANICS"
+        }
+        fn begin(&self, _: &mut Client) -> Box<dyn Exchange> {
+            Box::new(Panics)
+        }
+    }
+    impl Exchange for Panics {
+        fn take(&mut self, _: &mut Client, _: Option<&[u8]>) -> Step {
+            panic!("on purpose")
+        }
+    }
+    let mut hooks = Hooks::new();
+    hooks.add_method(Arc::new(Panics));
+    let mut client = Scene::new().client;
+    assert!(hooks.begin(&mut client, "OTHER").is_none());
+    let mut dialogue = hooks.begin(&mut client, "PANICS").unwrap().unwrap();
+    assert!(matches!(dialogue.take(&mut client, None), Step::Deny(Denial { ends: true, .. })));
+}
+
+#[test]
+fn a_will_is_judged_by_the_name_that_a_hook_gave_the_client() {
+    struct Renames;
+    impl Authenticate for Renames {
+        fn name(&self) -> &str {
+            "renames"
+        }
+        fn authenticate(&self, _: &mut Client, login: &mut Login<'_>, _: Later<'_>) -> Verdict {
+            login.user_name = Some("renamed".into());
+            Verdict::Allow
+        }
+    }
+    impl Authorize for Renames {
+        fn name(&self) -> &str {
+            "renames"
+        }
+        fn publish(&self, client: &mut Client, _: &Message<'_>, _: Later<'_>) -> Verdict {
+            assert_eq!(client.user_name.as_deref(), Some("renamed"));
+            no("seen")
+        }
+    }
+    let mut hooks = Hooks::new();
+    hooks.add_authenticate(Arc::new(Renames));
+    hooks.add_authorize(Arc::new(Renames));
+    let mut connect = Connect::new(Version::V3_1_1, "device");
+    connect.user_name = Some("sent");
+    connect.will = Some(Will::new("gone", b""));
+    let mut scene = Scene::new();
+    scene.client.greet(&connect);
+    let outcome = scene.login(&hooks, &mut Login::new(&connect), RefusedWill::Refuse);
+    assert_eq!(outcome, Outcome::Denied(Denial::not_authorized("seen")));
+}
