@@ -11,7 +11,17 @@ pub struct AliasesIn {
     /// By alias less one; as long as the highest that was set.
     names: Vec<Option<Box<str>>>,
     maximum: u16,
+    /// Bytes of all names.
+    bytes: usize,
 }
+
+/// Bytes of the names that a peer may set: so many for each alias, and at least enough for two of the longest topics.
+const BYTES_PER_ALIAS: usize = 256;
+const LEAST_BYTES: usize = 128 * 1024;
+
+/// Bytes of a topic that an alias of ours is set for. A longer one would cost more memory than it saves bytes, unless it
+/// is sent again and again; and few are longer.
+const LONGEST_NAMED: usize = 1024;
 
 /// A PUBLISH whose alias cannot be resolved. Both end the connection, with reasons of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,12 +30,14 @@ pub enum AliasError {
     OverMaximum,
     /// There is no topic name, and the alias was not set before: 0x82.
     Unknown,
+    /// The names of all aliases together would be longer than we keep: 0x97.
+    TooLong,
 }
 
 impl AliasesIn {
     /// For a connection on which we have announced this Topic Alias Maximum.
     pub fn new(maximum: u16) -> AliasesIn {
-        AliasesIn { names: Vec::new(), maximum }
+        AliasesIn { names: Vec::new(), maximum, bytes: 0 }
     }
 
     /// The topic name of a PUBLISH with this topic and alias, after remembering it if both are there. Every alias up to
@@ -50,7 +62,13 @@ impl AliasesIn {
             self.names.resize(index + 1, None);
         }
         // The same name again, as some clients send it each time, need not be copied.
-        if self.names[index].as_deref() != Some(topic) {
+        let before = self.names[index].as_deref();
+        if before != Some(topic) {
+            let bytes = self.bytes - before.map_or(0, str::len) + topic.len();
+            if bytes > LEAST_BYTES.max(BYTES_PER_ALIAS * usize::from(self.maximum)) {
+                return Err(AliasError::TooLong);
+            }
+            self.bytes = bytes;
             self.names[index] = Some(topic.into());
         }
         Ok(topic)
@@ -86,7 +104,7 @@ impl AliasesOut {
 
     /// How to send `topic` now. What it says must be done: the peer's table is what we have told it.
     pub fn send(&mut self, topic: &str) -> Sent {
-        if self.maximum == 0 {
+        if self.maximum == 0 || topic.len() > LONGEST_NAMED {
             return Sent::Name; // [MQTT-3.1.2-27], [MQTT-3.2.2-18]
         }
         if let Some(alias) = self.by_topic.get(topic) {
@@ -140,6 +158,19 @@ mod tests {
             assert_eq!(aliases.resolve("a", alias(value)), Ok("a"));
             assert_eq!(aliases.resolve("", alias(value)), Ok("a"));
         }
+    }
+
+    #[test]
+    fn long_names_do_not_add_up() {
+        let name = |letter: char| letter.to_string().repeat(usize::from(u16::MAX));
+        let mut aliases = AliasesIn::new(16);
+        for _ in 0..3 {
+            assert_eq!(aliases.resolve(&name('a'), alias(1)), Ok(&*name('a')));
+            assert_eq!(aliases.resolve(&name('b'), alias(1)), Ok(&*name('b')));
+        }
+        assert_eq!(aliases.resolve(&name('c'), alias(2)), Ok(&*name('c')));
+        assert_eq!(aliases.resolve(&name('d'), alias(3)), Err(AliasError::TooLong));
+        assert_eq!(AliasesOut::new(1).send(&name('e')), Sent::Name);
     }
 
     #[test]

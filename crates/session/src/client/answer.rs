@@ -242,7 +242,7 @@ impl Client {
             .aliases_in
             .resolve(publish.topic, publish.properties.topic_alias())
             .map_err(|error| match error {
-                AliasError::OverMaximum => Fault::TopicAlias,
+                AliasError::OverMaximum | AliasError::TooLong => Fault::TopicAlias,
                 // An empty name without a meaning (5.0 §3.3.2.1).
                 AliasError::Unknown => Fault::Misplaced(PacketType::Publish),
             })?

@@ -55,7 +55,7 @@ impl Fault {
             Fault::KeepAlive => ReasonCode::KeepAliveTimeout,
             Fault::TakenOver => ReasonCode::SessionTakenOver,
             Fault::ShuttingDown => ReasonCode::ServerShuttingDown,
-            Fault::Limit(_) => ReasonCode::QuotaExceeded,
+            Fault::TopicAlias(AliasError::TooLong) | Fault::Limit(_) => ReasonCode::QuotaExceeded,
         }
     }
 }
@@ -70,6 +70,9 @@ impl fmt::Display for Fault {
             }
             Fault::TopicAlias(AliasError::Unknown) => {
                 f.write_str("PUBLISH with a topic alias that was never set")
+            }
+            Fault::TopicAlias(AliasError::TooLong) => {
+                f.write_str("topic aliases whose names are too long together")
             }
             Fault::SubscriptionIdentifier => {
                 f.write_str("PUBLISH with a subscription identifier from a client")
