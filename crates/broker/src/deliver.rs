@@ -13,7 +13,7 @@ use crate::config::QueueFull;
 use crate::counters::Tally;
 use crate::loads::LoadId;
 use crate::mail::{Mail, Parcel};
-use crate::message::{Delivery, Draft, Identifiers, Message};
+use crate::message::{Delivery, Draft, Identifiers, Message, time_left};
 use crate::sessions::{Home, Sessions};
 use crate::shared::{Agreed, SessionRef, Shared};
 use crate::writer::{Letter, Unwritten, Writer};
@@ -278,6 +278,17 @@ impl Desk {
         let Some(home) = self.sessions.find(to) else { return };
         let (shared, limits) = (&self.shared, &self.shared.limits);
         let size = delivery.message.size();
+        let is_full = |home: &Home| {
+            home.state.queued() >= limits.queue_messages || home.bytes + size > limits.queue_bytes
+        };
+        // What has expired must not take the place of what has not.
+        let expired = |delivery: &Delivery| time_left(delivery.message.expires, io.now()).is_err();
+        while is_full(home)
+            && let Some(oldest) = home.state.pop_oldest_if(expired)
+        {
+            self.tally.dropped_expired += 1;
+            release(&mut self.tally, shared, home, &oldest);
+        }
         let held = home.bytes + size;
         if held > limits.queue_bytes || held as u64 > shared.room_to_store(self.tally.stored_bytes) {
             self.tally.dropped_queue_bytes += 1;

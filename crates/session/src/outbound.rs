@@ -147,13 +147,15 @@ impl<M, K> Outbound<M, K> {
         self.receive_maximum = 0;
     }
 
-    /// Adds a message of QoS 1 or 2 to those that wait.
+    /// Adds a message of QoS 1 or 2 to those that wait. One that can be sent at once is not one of these, so that some
+    /// pass even where none may wait.
     ///
     /// # Errors
     /// If as many wait as may; the message comes back.
     pub fn push(&mut self, qos: QoS, message: M) -> Result<(), Full<M>> {
         debug_assert!(qos != QoS::AtMostOnce, "QoS 0 is not kept");
-        if self.queue.len() >= self.queue_limit {
+        let waits = !self.queue.is_empty() || !self.has_room();
+        if self.queue.len() >= self.queue_limit && waits {
             return Err(Full(message));
         }
         self.queue.push_back((qos, message));
@@ -168,6 +170,11 @@ impl<M, K> Outbound<M, K> {
     /// Takes the oldest message that waits and has never been sent: to make room for a newer one.
     pub fn pop_oldest(&mut self) -> Option<M> {
         self.queue.pop_front().map(|(_, message)| message)
+    }
+
+    /// [`Outbound::pop_oldest`], if it is one of these: that have expired, say.
+    pub fn pop_oldest_if(&mut self, is_one: impl FnOnce(&M) -> bool) -> Option<M> {
+        if is_one(&self.queue.front()?.1) { self.pop_oldest() } else { None }
     }
 
     /// The next packet that may be sent now, if there is one. Call it until there is none.
@@ -283,6 +290,11 @@ impl<M, K> Outbound<M, K> {
         }
         self.forget_free();
         Ok(())
+    }
+
+    /// Whether the receiver takes another message now.
+    pub fn has_room(&self) -> bool {
+        self.quota > 0 && self.sent == self.window.len()
     }
 
     /// Messages that have been sent and not acknowledged, and PUBRELs that have not been answered.

@@ -54,6 +54,47 @@ fn a_full_queue_drops_by_its_policy() {
 }
 
 #[test]
+fn where_none_may_wait_nothing_was_delivered_at_all() {
+    for policy in [QueueFull::DropNewest, QueueFull::DropOldest] {
+        let mut world = World::new(
+            1,
+            2,
+            config(|config| {
+                config.limits.queue_messages = 0;
+                config.limits.queue_full = policy;
+            }),
+        );
+        let subscriber = world.connected(Version::V5, "subscriber");
+        world.subscribe(subscriber, &[("a", QOS_1)]);
+        let publisher = world.connected(Version::V5, "publisher");
+        for number in 0..3 {
+            world.publish(publisher, message("a", &number.to_string(), QoS::AtLeastOnce));
+        }
+        assert_eq!(world.got(subscriber), ["a 0", "a 1", "a 2"]);
+        world.cut(subscriber);
+        assert_eq!(world.counts().dropped_queue_full, 0);
+    }
+}
+
+#[test]
+fn messages_that_had_expired_kept_others_out_of_a_full_queue() {
+    let mut world = World::new(1, 1, config(|config| config.limits.queue_messages = 2));
+    let client = absent(&mut world);
+    let publisher = world.connected(Version::V5, "publisher");
+    let mut expiring = message("a", "old", QoS::AtLeastOnce);
+    expiring.properties = properties(&[Property::MessageExpiryInterval(3)]);
+    for _ in 0..2 {
+        world.publish(publisher, expiring.clone());
+    }
+    world.sim.run(4 * SECOND);
+    world.publish(publisher, message("a", "new", QoS::AtLeastOnce));
+    assert_eq!((world.counts().dropped_expired, world.counts().dropped_queue_full), (1, 0));
+    return_of(&mut world, client);
+    assert_eq!(world.got(client), ["a new"]);
+    assert_eq!((world.counts().stored, world.counts().stored_bytes), (0, 0));
+}
+
+#[test]
 fn bytes_of_a_queue_are_limited_too() {
     let mut world = World::new(1, 1, config(|config| config.limits.queue_bytes = 3_000));
     let client = absent(&mut world);

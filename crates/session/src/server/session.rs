@@ -177,6 +177,11 @@ impl<M> Session<M> {
         self.outbound.as_mut()?.pop_oldest()
     }
 
+    /// [`Session::pop_oldest`], if it is one of these.
+    pub fn pop_oldest_if(&mut self, is_one: impl FnOnce(&M) -> bool) -> Option<M> {
+        self.outbound.as_mut()?.pop_oldest_if(is_one)
+    }
+
     /// The next packet that may be sent now, and how to write it. Call it until there is none.
     #[inline]
     pub fn next_outgoing(&mut self) -> Option<(Outgoing<'_, M>, &mut Sender)> {
@@ -196,6 +201,11 @@ impl<M> Session<M> {
     #[inline]
     pub fn queued(&self) -> usize {
         self.outbound.as_ref().map_or(0, |outbound| outbound.queued())
+    }
+
+    /// Whether the client takes another message of QoS 1 or 2 now.
+    pub fn has_room(&self) -> bool {
+        self.outbound.as_ref().map_or(self.window > 0, |outbound| outbound.has_room())
     }
 
     /// Messages sent and not acknowledged.
