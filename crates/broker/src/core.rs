@@ -38,6 +38,9 @@ pub(crate) struct BrokerCore {
 /// Bytes of the largest CONNECT: each of its texts may have 64 KiB.
 const LARGEST_CONNECT: usize = 512 * 1024;
 
+/// A timer that comes so much too late shows that the whole worker was away: the machine slept, or was too busy.
+const AWAY: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// How often it is looked whether publishers may go on.
 const THROTTLE: std::time::Duration = std::time::Duration::from_millis(2);
 
@@ -191,12 +194,20 @@ impl BrokerCore {
         if due > io.now() {
             return io.set_timer(due, Timer::Client { slot, tag }.key());
         }
-        match &client.state {
+        match &mut client.state {
             State::Fresh { .. } => {
                 self.house.desk.tally.connect_timeouts += 1;
                 log::info!("{}: closed: no CONNECT in time", Peer(io.peer(conn)));
                 self.forget(io, conn);
                 io.close(conn, CloseCode::POLICY);
+            }
+            // What it has said meanwhile may lie unread: because the worker itself was away, or because it is not read
+            // while it is slow to take what it gets.
+            State::Open(open) if io.now() - due > AWAY || (open.paused && io.has_moved(conn)) => {
+                open.receiver.heard(io.now());
+                if let Some(due) = open.receiver.silent_until() {
+                    io.set_timer(due, Timer::Client { slot, tag }.key());
+                }
             }
             State::Open(_) => {
                 self.house.desk.tally.keep_alive_timeouts += 1;
@@ -269,6 +280,7 @@ impl Core for BrokerCore {
         let Some(open) = self.clients.find(conn).and_then(|client| client.open()) else { return };
         // Its acknowledgements would pile up behind what it does not read.
         open.paused = true;
+        io.has_moved(conn); // From now on it counts.
         io.pause(conn);
         self.house.desk.tally.pauses += 1;
         if let Some(home) = self.house.desk.sessions.find(open.author.session) {

@@ -70,6 +70,8 @@ pub(crate) struct Flags {
     pub failed: bool,
     /// The socket's sending side is shut.
     pub shut: bool,
+    /// Something was written since it was last asked.
+    pub moved: bool,
 }
 
 impl Conn {

@@ -509,6 +509,7 @@ impl<C: Core> Driver<C> {
                 Ok(written) => {
                     add(&counters.bytes_written, written as u64);
                     conn.written += written;
+                    conn.flags.moved = true;
                     if written < asked {
                         break;
                     }

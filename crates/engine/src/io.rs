@@ -282,6 +282,11 @@ impl<M> Io<M> {
         self.table.find(conn).and_then(|conn| conn.facts.take())
     }
 
+    /// Whether the peer has taken anything since this was last asked: a slow one does, one that is gone does not.
+    pub fn has_moved(&mut self, id: ConnId) -> bool {
+        self.table.find(id).is_some_and(|conn| std::mem::take(&mut conn.flags.moved))
+    }
+
     /// Has [`Core::timer`](crate::Core::timer) called with `key` at `at`. It is not cancelled: a core checks
     /// whether the moment still means something.
     pub fn set_timer(&mut self, at: Duration, key: u64) {
