@@ -132,7 +132,7 @@ impl BrokerCore {
                 hint: Hint::default(),
                 last_topic: None,
             },
-            replays: std::mem::take(&mut home.replays).into_vec(),
+            replays: std::mem::take(&mut home.replays).into_vec().into(),
             paused: false,
         };
         let mut out = Vec::new();
@@ -140,8 +140,10 @@ impl BrokerCore {
         io.send(conn, &out); // [MQTT-3.1.4-5], [MQTT-3.2.0-1], [MQTT-3.2.0-2]; 3.1.1: [MQTT-3.1.4-4]
         let due = open.receiver.silent_until();
         if let Some(client) = self.clients.find(conn) {
-            client.state = State::Open(Box::new(open));
-            if let Some(due) = due {
+            let before = std::mem::replace(&mut client.state, State::Open(Box::new(open)));
+            // The timer for CONNECT is still set, and goes on with what is due later.
+            let set = matches!(before, State::Fresh { deadline, .. } if due >= Some(deadline));
+            if let Some(due) = due.filter(|_| !set) {
                 io.set_timer(due, Timer::Client { slot: conn.slot() as u32, tag: client.tag }.key());
             }
         }

@@ -1,5 +1,6 @@
 //! The connections of one worker, as the broker sees them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ pub(crate) struct Open {
     pub familiar: Familiar,
     pub author: Author,
     /// Retained messages that it is still to get; the last one is under way.
-    pub replays: Vec<Replay>,
+    pub replays: VecDeque<Replay>,
     /// Its reading is stopped, until its own output or another worker has caught up.
     pub paused: bool,
 }
@@ -94,6 +95,16 @@ impl Clients {
         client.is_some_and(|client| client.tag & TAG == tag & TAG)
     }
 
+    /// The most replays that wait on a connection.
+    #[cfg(test)]
+    pub fn longest_replays(&self) -> usize {
+        let opens = self.places.iter().flatten().filter_map(|client| match &client.state {
+            State::Open(open) => Some(open.replays.len()),
+            State::Fresh { .. } => None,
+        });
+        opens.max().unwrap_or(0)
+    }
+
     /// All of them.
     pub fn all(&self) -> Vec<ConnId> {
         self.places.iter().flatten().map(|client| client.conn).collect()
@@ -122,6 +133,8 @@ pub(crate) enum Timer {
     Sys,
     /// Publishers wait for other workers.
     Throttled,
+    /// What is retained may have expired.
+    Sweep,
 }
 
 /// The bits of a tag that a timer has room for.
@@ -136,6 +149,7 @@ impl Timer {
             Timer::Unfinished => pack(2, 0, 0),
             Timer::Sys => pack(3, 0, 0),
             Timer::Throttled => pack(4, 0, 0),
+            Timer::Sweep => pack(5, 0, 0),
         }
     }
 
@@ -146,7 +160,8 @@ impl Timer {
             1 => Timer::Session { slot, generation: tag as u16 },
             2 => Timer::Unfinished,
             3 => Timer::Sys,
-            _ => Timer::Throttled,
+            4 => Timer::Throttled,
+            _ => Timer::Sweep,
         }
     }
 }
@@ -163,6 +178,7 @@ mod tests {
             Timer::Unfinished,
             Timer::Sys,
             Timer::Throttled,
+            Timer::Sweep,
         ] {
             assert_eq!(Timer::of_key(timer.key()), timer);
         }

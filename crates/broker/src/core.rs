@@ -109,7 +109,7 @@ impl BrokerCore {
         };
         home.conn = None;
         home.blocked = false;
-        home.replays = std::mem::take(&mut open.replays).into_boxed_slice();
+        home.replays = Vec::from(std::mem::take(&mut open.replays)).into_boxed_slice();
         if let Some(load) = home.load {
             house.shared.loads.set_away(load, true);
         }
@@ -314,6 +314,10 @@ impl Core for BrokerCore {
             Timer::Session { slot, generation } => self.session_timer(io, slot, generation),
             Timer::Unfinished => self.finish_unfinished(io),
             Timer::Throttled => self.end_throttle(io),
+            Timer::Sweep => {
+                let House { sweep, shared, .. } = &mut self.house;
+                sweep.go_on(io, shared);
+            }
             Timer::Sys => {
                 if let Some(sys) = &mut self.sys {
                     let next = sys.publish(io, &mut self.house);
@@ -330,7 +334,7 @@ impl Core for BrokerCore {
                 let worker = self.house.desk.worker as u16;
                 self.house.desk.sessions.lives(SessionRef { worker, generation, slot })
             }
-            Timer::Unfinished | Timer::Sys | Timer::Throttled => true,
+            Timer::Unfinished | Timer::Sys | Timer::Throttled | Timer::Sweep => true,
         }
     }
 
@@ -338,8 +342,8 @@ impl Core for BrokerCore {
         match mail {
             Mail::Arriving => {}
             Mail::Parcels(parcels) => self.house.desk.receive(io, parcels),
-            Mail::Publish(message) => self.house.publish_own(io, &message, None),
-            Mail::Subscribe(subscription) => self.locals.subscribe(&mut self.house, *subscription),
+            Mail::Publish(message) => self.house.publish_own(io, &message),
+            Mail::Subscribe(subscription) => self.locals.subscribe(io, &mut self.house, *subscription),
             Mail::Unsubscribe(number) => self.locals.unsubscribe(io, &mut self.house, number),
             Mail::Begin => {}
         }

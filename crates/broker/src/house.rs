@@ -1,7 +1,6 @@
 //! One worker's sessions and deliveries: everything but the connections.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use mqway_codec::{PropertiesBuf, QoS, ReasonCode, TopicName, Version};
 use mqway_engine::{ConnId, Io};
@@ -14,6 +13,7 @@ use crate::deliver::{Desk, release};
 use crate::mail::Mail;
 use crate::message::{Draft, Message};
 use crate::payload::Payload;
+use crate::retained::{Publisher, Sweep, retain};
 use crate::sessions::Home;
 use crate::shared::{Agreed, SessionRef, Shared};
 
@@ -26,6 +26,7 @@ pub(crate) struct House {
     kept: PropertiesBuf,
     /// Answers to a packet.
     pub answer: Vec<u8>,
+    pub sweep: Sweep,
 }
 
 /// What the packets of a client mean for its connection.
@@ -54,6 +55,7 @@ impl House {
             cache: RouteCache::new(ROUTES, ROUTE_BYTES),
             kept: PropertiesBuf::new(),
             answer: Vec::new(),
+            sweep: Sweep::default(),
         }
     }
 
@@ -119,7 +121,7 @@ impl House {
                         Err(fault) => return (used, Then::End(fault)),
                     };
                     self.send_answer(io, conn);
-                    open.replays.splice(0..0, replays);
+                    self.add_replays(open, replays);
                     self.replay(io, open);
                 }
                 Event::Unsubscribe(unsubscribe) => {
@@ -182,11 +184,15 @@ impl House {
             return ReasonCode::NotAuthorized; // Which only 5.0 says. 3.1.1: [MQTT-3.3.5-2]
         };
         let serial = self.desk.next_serial();
-        let House { shared, desk, cache, kept, .. } = self;
+        let House { shared, desk, cache, kept, sweep, .. } = self;
         let mut draft = Draft::received(serial, incoming, raw, *session, io.now(), last_topic, kept);
         if draft.retain {
             // [MQTT-3.3.1-8]
-            retain(shared, &mut desk.tally, topic, &mut draft);
+            let publisher = desk.sessions.find(*session).map(|home| shared.publisher(&home.client_id));
+            retain(shared, &mut desk.tally, topic, &mut draft, publisher);
+            if draft.expires.is_some() {
+                sweep.expect(io);
+            }
         }
         let route = cache.targets(&shared.index, topic, hint);
         if route.is_empty() {
@@ -208,14 +214,22 @@ impl House {
         TopicName::new(topic).ok()
     }
 
-    /// Publishes a message that no connection has sent: a will, `$SYS`, the program's own.
-    pub fn publish_own(&mut self, io: &mut Io<Mail>, message: &Arc<Message>, from: Option<SessionRef>) {
+    /// Publishes a message that no connection has sent: `$SYS`, the program's own.
+    pub fn publish_own(&mut self, io: &mut Io<Mail>, message: &Arc<Message>) {
+        self.publish_of(io, message, None);
+    }
+
+    /// Publishes a message that no connection has sent, for whoever it is of.
+    fn publish_of(&mut self, io: &mut Io<Mail>, message: &Arc<Message>, of: Option<(SessionRef, Publisher)>) {
         let Ok(topic) = TopicName::new(&message.topic) else { return };
         let serial = self.desk.next_serial();
-        let House { shared, desk, cache, .. } = self;
-        let mut draft = Draft::of(serial, message, from);
+        let House { shared, desk, cache, sweep, .. } = self;
+        let mut draft = Draft::of(serial, message, of.map(|(session, _)| session));
         if draft.retain {
-            retain(shared, &mut desk.tally, topic, &mut draft);
+            retain(shared, &mut desk.tally, topic, &mut draft, of.map(|(_, publisher)| publisher));
+            if draft.expires.is_some() {
+                sweep.expect(io);
+            }
         }
         let route = cache.targets(&shared.index, topic, &mut Hint::default());
         desk.distribute(io, route, &mut draft);
@@ -233,7 +247,8 @@ impl House {
         }
         // [MQTT-3.1.2-8]; 3.1.1: [MQTT-3.1.2-8], [MQTT-3.1.2-12]
         if let Some(will) = due.will {
-            self.publish_will(io, session, *will);
+            let publisher = self.shared.publisher(&home.client_id);
+            self.publish_will(io, (session, publisher), *will);
         }
         if due.ended {
             // [MQTT-4.1.0-2]
@@ -249,7 +264,8 @@ impl House {
         let filters = home.filters.iter().filter_map(|filter| mqway_codec::TopicFilter::new(filter).ok());
         self.shared.index.unsubscribe_all(filters, session);
         if let Some(will) = home.state.end() {
-            self.publish_will(io, session, *will);
+            let publisher = self.shared.publisher(&home.client_id);
+            self.publish_will(io, (session, publisher), *will);
         }
         let left: Vec<_> = home.state.drain().collect();
         for (qos, sent, delivery) in left {
@@ -285,7 +301,12 @@ impl House {
         true
     }
 
-    fn publish_will(&mut self, io: &mut Io<Mail>, session: SessionRef, will: mqway_session::server::Will) {
+    fn publish_will(
+        &mut self,
+        io: &mut Io<Mail>,
+        of: (SessionRef, Publisher),
+        will: mqway_session::server::Will,
+    ) {
         if self.own_topic(&will.topic).is_none() {
             self.desk.tally.refused_topics += 1;
             return;
@@ -308,7 +329,7 @@ impl House {
             retain: will.retain, // [MQTT-3.1.2-14], [MQTT-3.1.2-15]
         };
         self.desk.tally.wills += 1;
-        self.publish_own(io, &Arc::new(message), Some(session));
+        self.publish_of(io, &Arc::new(message), Some(of));
     }
 }
 
@@ -319,37 +340,6 @@ pub(crate) fn arm(io: &mut Io<Mail>, session: SessionRef, home: &mut Home) {
         home.timer = Some(due);
         io.set_timer(due, Timer::Session { slot: session.slot, generation: session.generation }.key());
     }
-}
-
-/// Retains a message, or nothing any more; of no session. [MQTT-3.3.1-5], [MQTT-3.3.1-6]; 3.1.1: [MQTT-3.1.2-7],
-/// 3.1.1: [MQTT-3.3.1-7]
-fn retain(shared: &Shared, tally: &mut Tally, topic: TopicName<'_>, draft: &mut Draft<'_>) {
-    let (limits, counters) = (&shared.limits, &shared.counters);
-    let before = if draft.payload.is_empty() {
-        shared.retained.remove(topic) // [MQTT-3.3.1-7]
-    } else {
-        let message = draft.shared();
-        let known = shared.retained.with(topic, |message| message.size());
-        let bytes = counters.retained_bytes.load(Ordering::Relaxed) + message.size() as u64;
-        let full = known.is_none() && shared.retained.len() as u64 >= limits.retained_messages;
-        if full || bytes - (known.unwrap_or(0) as u64).min(bytes) > limits.retained_bytes {
-            tally.retained_refused += 1;
-            return;
-        }
-        // At once, so that the limit holds also within a tick.
-        counters.retained.fetch_add(1, Ordering::Relaxed);
-        counters.retained_bytes.fetch_add(message.size() as u64, Ordering::Relaxed);
-        shared.retained.insert(topic, message)
-    };
-    if let Some(before) = before {
-        forget_retained(shared, &before);
-    }
-}
-
-/// Takes a message that is not retained any more off the books.
-pub(crate) fn forget_retained(shared: &Shared, message: &Message) {
-    shared.counters.retained.fetch_sub(1, Ordering::Relaxed);
-    shared.counters.retained_bytes.fetch_sub(message.size() as u64, Ordering::Relaxed);
 }
 
 /// Whether a topic name or filter has more than `most` levels.

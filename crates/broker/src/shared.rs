@@ -1,6 +1,7 @@
 //! What the workers of one broker have in common.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -10,7 +11,7 @@ use mqway_routing::{RetainedIndex, SubscriptionIndex};
 use mqway_session::server::Terms;
 
 use crate::loads::{LoadId, Loads};
-use crate::message::Message;
+use crate::retained::{Publisher, Retained};
 use crate::{Counters, Limits};
 
 /// Names a session: the worker that it is at home on, its place there, and which of those that had this place it is.
@@ -53,7 +54,7 @@ pub(crate) struct Shared {
     pub terms: Terms,
     pub limits: Limits,
     pub index: Index,
-    pub retained: RetainedIndex<Arc<Message>>,
+    pub retained: RetainedIndex<Retained>,
     pub loads: Loads,
     pub counters: Arc<Counters>,
     /// Bytes on their way to each worker.
@@ -81,6 +82,13 @@ impl Shared {
         let mut hasher = DefaultHasher::new();
         (self.key, client_id).hash(&mut hasher);
         (hasher.finish() % self.on_the_way.len().max(1) as u64) as usize
+    }
+
+    /// Who a client is where what it has retained is compared with who asks for it.
+    pub fn publisher(&self, client_id: &str) -> Publisher {
+        let mut hasher = DefaultHasher::new();
+        ("publisher", self.key, client_id).hash(&mut hasher);
+        Publisher(NonZeroU64::new(hasher.finish()).unwrap_or(NonZeroU64::MAX))
     }
 
     /// A number that follows from the broker's key, and cannot be guessed without it.

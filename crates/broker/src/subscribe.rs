@@ -1,5 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE, and the retained messages that follow.
 
+use std::collections::{HashSet, VecDeque};
+
 use mqway_codec::{
     QoS, ReasonCode, ReasonCodesBuf, RetainHandling, Subscribe, Subscription, SubscriptionId, TopicFilter,
     Unsubscribe, Version,
@@ -10,13 +12,17 @@ use mqway_session::server::{Fault, suback, unsuback};
 
 use crate::clients::{Open, Replay};
 use crate::deliver::Grant;
-use crate::house::{House, forget_retained, too_many_levels};
+use crate::house::{House, too_many_levels};
 use crate::mail::Mail;
 use crate::message::{Draft, time_left};
+use crate::retained::forget_expired;
 use crate::shared::{Agreed, SessionRef};
 
 /// Retained messages that are looked at before others get their turn.
 const RETAINED_AT_ONCE: usize = 512;
+
+/// Replays that may wait beyond two for each subscription before it is looked which of them are of use.
+const MOST_REPLAYS_OF_NONE: usize = 16;
 
 impl House {
     /// Makes subscriptions and answers. Returns which retained messages are to follow, the last one first.
@@ -148,53 +154,117 @@ impl House {
         self.check_answer(session)
     }
 
+    /// Remembers which retained messages a client is to get. They follow those that it is getting already.
+    pub(crate) fn add_replays(&mut self, open: &mut Open, replays: Vec<Replay>) {
+        for replay in replays.into_iter().rev() {
+            open.replays.push_front(replay);
+        }
+        let Some(home) = self.desk.sessions.find(open.author.session) else { return };
+        // A client that subscribes again and again while it takes nothing gets nothing more by that.
+        if open.replays.len() > 2 * home.filters.len() + MOST_REPLAYS_OF_NONE {
+            let mut newer = HashSet::new();
+            open.replays.retain(|replay| {
+                let filter = replay.cursor.filter().map(|filter| Box::from(filter.as_str()));
+                filter
+                    .is_some_and(|filter| home.filters.binary_search(&filter).is_ok() && newer.insert(filter))
+            });
+        }
+    }
+
     /// Sends some more of the retained messages that a client is to get, as fast as it takes them.
     pub(crate) fn replay(&mut self, io: &mut Io<Mail>, open: &mut Open) {
+        let session = open.author.session;
         let mut found = Vec::new();
-        while let Some(replay) = open.replays.last_mut() {
-            let Some(home) = self.desk.sessions.find(open.author.session) else { return };
+        while let Some(replay) = open.replays.back_mut() {
+            let Some(home) = self.desk.sessions.find(session) else { return };
             if home.blocked || home.state.queued() > 0 {
                 return; // Whatever frees it calls again.
             }
             let shared = self.shared.clone();
             // What was agreed last, if the subscription is still there. [MQTT-3.8.4-3], [MQTT-3.10.4-2]
-            let agreed =
-                replay.cursor.filter().and_then(|filter| shared.index.options(filter, open.author.session));
+            let agreed = replay.cursor.filter().and_then(|filter| shared.index.options(filter, session));
             let Some(agreed) = agreed else {
-                open.replays.pop();
+                open.replays.pop_back();
                 continue;
             };
+            // [MQTT-3.8.3-3]: also where they come later.
+            let own = agreed.no_local.then(|| shared.publisher(&home.client_id));
+            let Some(mut room) = self.room_for_retained(io, session, agreed.qos) else { return };
+            let scan = shared.retained.scan_while(&mut replay.cursor, RETAINED_AT_ONCE, |_, retained| {
+                let is_own = own.is_some() && retained.publisher == own;
+                let takes = is_own || room.takes(retained.message.size());
+                if takes && !is_own {
+                    found.push(retained.message.clone());
+                }
+                takes
+            });
+            let stuck = found.is_empty() && room.refused;
             // 3.1.1: [MQTT-3.3.1-8]: these are sent because they were retained.
             let grant = Grant { retain_as_published: true, ..Grant::of(&agreed) };
-            let scan = shared.retained.scan(&mut replay.cursor, RETAINED_AT_ONCE, |_, message| {
-                found.push(message.clone());
-            });
             for message in found.drain(..) {
                 if time_left(message.expires, io.now()).is_err() {
-                    let same = |retained: &std::sync::Arc<crate::Message>| {
-                        std::sync::Arc::ptr_eq(retained, &message)
-                    };
-                    if let Ok(topic) = mqway_codec::TopicName::new(&message.topic)
-                        && let Some(expired) = shared.retained.remove_if(topic, same)
-                    {
-                        forget_retained(&shared, &expired);
-                    }
+                    forget_expired(&shared, &message);
                     continue;
                 }
                 let serial = self.desk.next_serial();
-                self.desk.deliver(io, open.author.session, &mut Draft::of(serial, &message, None), &grant);
+                self.desk.deliver(io, session, &mut Draft::of(serial, &message, None), &grant);
             }
             if scan == Scan::Done {
-                open.replays.pop();
+                open.replays.pop_back();
                 if open.replays.is_empty() {
                     // Nearly all connections never need it again.
-                    open.replays = Vec::new();
+                    open.replays = VecDeque::new();
                 }
             } else {
-                // The others' turn; then this goes on.
-                self.desk.unfinished.push(open.author.session);
+                if !stuck {
+                    // The others' turn; then this goes on.
+                    self.desk.unfinished.push(session);
+                }
                 return;
             }
         }
+    }
+
+    /// How much of what is retained a session can be given now such that nothing of it is dropped. `None` if it has to
+    /// acknowledge something first.
+    fn room_for_retained(&mut self, io: &Io<Mail>, session: SessionRef, qos: QoS) -> Option<Room> {
+        let enough = self.desk.enough();
+        let (shared, untold) = (&self.shared, self.desk.tally.stored_bytes);
+        let home = self.desk.sessions.find(session)?;
+        let free = home.conn.map_or(0, |conn| enough.saturating_sub(io.queued(conn)));
+        if qos == QoS::AtMostOnce {
+            return Some(Room { messages: RETAINED_AT_ONCE, bytes: free, anything: true, refused: false });
+        }
+        let most = shared.limits.queue_bytes as u64;
+        let kept = most.min(shared.room_to_store(untold)).saturating_sub(home.bytes as u64);
+        home.state.has_room().then(|| Room {
+            messages: shared.limits.queue_messages.max(1),
+            bytes: free.min(usize::try_from(kept).unwrap_or(usize::MAX)),
+            anything: home.bytes == 0,
+            refused: false,
+        })
+    }
+}
+
+/// Room for retained messages.
+struct Room {
+    messages: usize,
+    bytes: usize,
+    /// One is taken in any case: there will never be more room than now.
+    anything: bool,
+    /// There was none for the last one.
+    refused: bool,
+}
+
+impl Room {
+    fn takes(&mut self, size: usize) -> bool {
+        let takes = self.messages > 0 && (size <= self.bytes || self.anything);
+        if takes {
+            self.messages -= 1;
+            self.bytes = self.bytes.saturating_sub(size);
+            self.anything = false;
+        }
+        self.refused = !takes;
+        takes
     }
 }

@@ -127,5 +127,5 @@ fn dropped(counts: &Snapshot) -> u64 {
 fn say(io: &mut Io<Mail>, house: &mut House, name: &str, text: &str) {
     let mut message = Message::new(&format!("$SYS/broker/{name}"), text.as_bytes());
     message.retain = true;
-    house.publish_own(io, &Arc::new(message), None);
+    house.publish_own(io, &Arc::new(message));
 }

@@ -3,6 +3,8 @@
 mod behaviour;
 mod limits;
 mod noise;
+mod patience;
+mod retained;
 mod statements;
 mod storm;
 mod world;

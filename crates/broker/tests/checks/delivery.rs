@@ -220,10 +220,10 @@ fn possible<'a>(
     until: super::history::Time,
 ) -> impl Iterator<Item = &'a Subscription> {
     history.subscriptions.iter().filter(move |one| {
-        // What is retained comes to subscriptions that are made later, too, also by no local's own client.
-        let live = one.may_be(message.asked, until) && !one.leaves_out(message);
-        let kept = message.retain && one.may_be(message.asked, until) && one.wants_retained();
-        one.actor == actor && one.matches(&message.topic) && (live || kept)
+        one.actor == actor
+            && one.matches(&message.topic)
+            && one.may_be(message.asked, until)
+            && !one.leaves_out(message)
     })
 }
 

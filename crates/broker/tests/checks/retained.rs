@@ -17,8 +17,13 @@ pub fn check(history: &History, missing: &mut Missing) {
 fn check_replayed(history: &History, delivery: &Delivery) {
     let Some(number) = delivery.message else { return };
     let topic = &delivery.topic;
-    let fits =
-        |one: &&Subscription| one.actor == delivery.actor && one.asked <= delivery.at && one.matches(topic);
+    // [MQTT-3.8.3-3]: what is one's own does not come back when it is retained, either.
+    let fits = |one: &&Subscription| {
+        one.actor == delivery.actor
+            && one.asked <= delivery.at
+            && one.matches(topic)
+            && !one.leaves_out(&history.messages[number])
+    };
     let mut fitting = history.subscriptions.iter().filter(fits);
     let fair = fitting.any(|one| {
         let live = one.options.retain_as_published && one.gone >= history.messages[number].asked;
@@ -48,7 +53,7 @@ fn check_subscription(history: &History, number: usize, one: &Subscription, miss
     let same_connection =
         calm.connected[one.actor].is_some_and(|(_, connection)| connection == one.connection);
     for topic in super::schedule::RETAINED_TOPICS.into_iter().filter(|topic| one.matches(topic)) {
-        let Some(lowest) = certainly_there(history, topic, one.asked, calm.at) else { continue };
+        let Some(lowest) = certainly_there(history, one, topic, calm.at) else { continue };
         let keeps = same_connection || lowest.min(one.options.qos as u8) > 0;
         let came = history.deliveries.iter().any(|delivery| {
             delivery.actor == one.actor
@@ -83,8 +88,10 @@ fn may_be_last(history: &History, number: usize, from: Time, until: Time) -> boo
             .any(|(_, other)| other.asked >= settled && other.settled_by() <= from)
 }
 
-/// The lowest QoS of what was retained on a topic all the time between these, if certainly something was.
-fn certainly_there(history: &History, topic: &str, from: Time, until: Time) -> Option<u8> {
+/// The lowest QoS of what was retained for a subscription on a topic all the time until then, if certainly something
+/// was.
+fn certainly_there(history: &History, asking: &Subscription, topic: &str, until: Time) -> Option<u8> {
+    let from = asking.asked;
     of_topic(history, topic).find(|(_, one)| one.settled_by() <= from)?;
     let mut lowest = 2;
     for (number, one) in of_topic(history, topic) {
@@ -92,7 +99,7 @@ fn certainly_there(history: &History, topic: &str, from: Time, until: Time) -> O
             continue;
         }
         let may_expire = one.expiry.is_some_and(|expiry| one.asked + seconds(expiry) <= until);
-        if one.empty || may_expire || one.len > super::schedule::SMALL {
+        if one.empty || may_expire || one.len > super::schedule::SMALL || asking.leaves_out(one) {
             return None;
         }
         lowest = lowest.min(one.qos);

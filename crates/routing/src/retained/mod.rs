@@ -107,6 +107,20 @@ impl<V> RetainedIndex<V> {
         most: usize,
         mut visit: impl FnMut(TopicName<'_>, &V),
     ) -> Scan {
+        self.scan_while(cursor, most, |topic, value| {
+            visit(topic, value);
+            true
+        })
+    }
+
+    /// [`RetainedIndex::scan`] up to the first that `visit` does not take, by answering false: it is shown again next
+    /// time.
+    pub fn scan_while(
+        &self,
+        cursor: &mut RetainedCursor,
+        most: usize,
+        mut visit: impl FnMut(TopicName<'_>, &V) -> bool,
+    ) -> Scan {
         let mut left = most;
         let (mut shard, last) =
             cursor.filter.as_deref().map_or((0, SHARDS - 1), |filter| self.shards_for(filter));
@@ -128,7 +142,7 @@ impl<V> RetainedIndex<V> {
         shard: usize,
         cursor: &mut RetainedCursor,
         left: &mut usize,
-        visit: &mut impl FnMut(TopicName<'_>, &V),
+        visit: &mut impl FnMut(TopicName<'_>, &V) -> bool,
     ) -> Scan {
         let shard = self.read(shard);
         let mut text = String::new();
@@ -137,16 +151,17 @@ impl<V> RetainedIndex<V> {
             let mut latest = None;
             for (key, value) in shard.range::<str, _>((from, Bound::Unbounded)) {
                 if *left == 0 {
-                    if let Some(latest) = latest {
-                        (cursor.at, cursor.seen) = (String::from(latest), true);
-                    }
+                    cursor.rest_at(latest);
                     return Scan::More;
                 }
                 *left -= 1;
                 match cursor.filter.as_deref().map_or(Step::Match, |filter| step(filter, key)) {
                     Step::Match => {
                         write_topic(key, &mut text);
-                        visit(TopicName::new(&text).expect("only topics are put in"), value);
+                        if !visit(TopicName::new(&text).expect("only topics are put in"), value) {
+                            cursor.rest_at(latest);
+                            return Scan::More;
+                        }
                     }
                     Step::Next => {}
                     Step::Seek(to) => {
@@ -225,6 +240,13 @@ impl RetainedCursor {
     /// The filter, unless it is for every topic; without a share name.
     pub fn filter(&self) -> Option<TopicFilter<'_>> {
         TopicFilter::new(self.filter.as_deref()?).ok()
+    }
+
+    /// Goes on behind this key next time; `None`: from where it began this time.
+    fn rest_at(&mut self, latest: Option<&str>) {
+        if let Some(latest) = latest {
+            (self.at, self.seen) = (String::from(latest), true);
+        }
     }
 
     /// For every topic, those that begin with `$` too: to look for what has expired, say.
