@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::time::Duration;
 
-use mqway_codec::{QoS, TopicError, TopicFilter, TopicName};
+use mqway_codec::{PropertyId, Publish, QoS, TopicError, TopicFilter, TopicName, Version};
 use mqway_engine::{Bind, Bound, Engine, Listener, ListenerId, Poster, StartError};
 use mqway_transport::ServerOptions;
 
@@ -16,7 +16,7 @@ use crate::shared::Shared;
 use crate::sys::Sys;
 use crate::{Config, Counters, Message};
 
-/// A running broker.
+/// A running broker. Dropping it ends it at once; [`Broker::stop`] and [`Broker::join`] end it well.
 ///
 /// ```
 /// use mqway_broker::{Broker, Message};
@@ -46,12 +46,18 @@ pub struct Builder {
     config: Config,
 }
 
+/// Messages that may wait for a subscriber in the program: the channel takes some bytes for each from the start.
+pub const MOST_WAITING: usize = 1 << 20;
+
 /// Why the broker did not take something over.
 #[derive(Debug, thiserror::Error)]
 pub enum NotTaken {
     /// The topic name or filter is none.
     #[error("the topic {0}")]
     Topic(#[from] TopicError),
+    /// The properties are not those that a program may give a message: see [`Message::properties`].
+    #[error("the message has properties that are not a program's to give")]
+    Properties,
     /// The broker has stopped, or is too busy.
     #[error("the broker has stopped, or is too busy")]
     Busy,
@@ -133,23 +139,25 @@ impl Broker {
     /// Publishes a message to all who have subscribed. Messages of one topic keep their order.
     ///
     /// # Errors
-    /// If its topic is none, or the broker does not take it.
+    /// If its topic is none, its properties are not a program's to give, or the broker does not take it.
     pub fn publish(&self, message: Message) -> Result<(), NotTaken> {
         TopicName::new(&message.topic)?;
+        check_properties(&message)?;
         let poster = self.poster();
         let worker = self.shared.home_of(&message.topic);
         poster.post(worker, Mail::Publish(Arc::new(message))).map_err(|_| NotTaken::Busy)
     }
 
-    /// Subscribes to what matches `filter`, retained messages first. At most `waiting` messages wait to be taken;
-    /// beyond that they are dropped, and counted. When this returns, nothing published from then on is missed.
+    /// Subscribes to what matches `filter`, retained messages first. At most `waiting` messages, of 1 to
+    /// [`MOST_WAITING`], wait to be taken; beyond that they are dropped, and counted. When this returns, nothing
+    /// published from then on is missed.
     ///
     /// # Errors
     /// If the filter is none, or the broker does not take it.
     pub fn subscribe(&self, filter: &str, waiting: usize) -> Result<Subscription, NotTaken> {
         TopicFilter::new(filter)?;
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        let (to, messages) = sync_channel(waiting);
+        let (to, messages) = sync_channel(waiting.clamp(1, MOST_WAITING));
         let (done, stands) = sync_channel(1);
         let poster = self.poster();
         let worker = number as usize % poster.workers();
@@ -172,12 +180,20 @@ impl Broker {
     }
 
     /// Waits for the end. False if a worker panicked.
-    pub fn join(self) -> bool {
-        self.engine.join()
+    pub fn join(mut self) -> bool {
+        self.engine.wait()
     }
 
     fn poster(&self) -> Poster<Mail> {
         self.engine.poster()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // Nobody could stop it any more. One that has been waited for has ended already.
+        self.engine.stop(Duration::ZERO);
+        self.engine.wait();
     }
 }
 
@@ -218,6 +234,19 @@ impl Drop for Subscription {
         // A broker that has stopped has forgotten it anyway.
         let _ = self.poster.post(self.worker, Mail::Unsubscribe(self.number));
     }
+}
+
+/// What clients have given is checked by the decoder, and nothing behind it looks again.
+fn check_properties(message: &Message) -> Result<(), NotTaken> {
+    let properties = message.properties.as_properties();
+    let not_its_own =
+        [PropertyId::TopicAlias, PropertyId::SubscriptionIdentifier, PropertyId::MessageExpiryInterval];
+    let publish = Publish { properties, ..Publish::new(&message.topic, &[]) };
+    let encoded = publish.encode_head(Version::V5, &mut Vec::new());
+    if encoded.is_err() || not_its_own.iter().any(|id| properties.contains(*id)) {
+        return Err(NotTaken::Properties);
+    }
+    Ok(())
 }
 
 /// What nobody outside knows: the standard library draws it for its own hash maps.

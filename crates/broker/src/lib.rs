@@ -24,6 +24,7 @@ mod local;
 mod mail;
 mod message;
 mod payload;
+mod retained;
 mod sessions;
 mod shared;
 mod simulated;
@@ -33,7 +34,7 @@ mod sys;
 mod tests;
 mod writer;
 
-pub use broker::{Broker, Builder, NotTaken, Subscription};
+pub use broker::{Broker, Builder, MOST_WAITING, NotTaken, Subscription};
 pub use config::{Config, Limits, MAXIMUM_PACKET, QueueFull};
 pub use counters::{Counters, Snapshot};
 pub use message::Message;

@@ -9,6 +9,8 @@ use mqway_routing::{RetainedCursor, Scan};
 use crate::counters::Tally;
 use crate::house::House;
 use crate::mail::{LocalSubscription, Mail};
+use crate::message::time_left;
+use crate::retained::Retained;
 use crate::shared::{Agreed, SessionRef};
 
 /// One worker's, by number.
@@ -19,7 +21,7 @@ pub(crate) struct Locals {
 
 impl Locals {
     /// Makes a subscription: a session without a connection, which nobody can connect to.
-    pub fn subscribe(&mut self, house: &mut House, subscription: LocalSubscription) {
+    pub fn subscribe(&mut self, io: &Io<Mail>, house: &mut House, subscription: LocalSubscription) {
         let LocalSubscription { number, filter, qos, to, done } = subscription;
         let Ok(filter) = TopicFilter::new(&filter) else { return };
         // U+0000 stands in no client identifier.
@@ -33,9 +35,12 @@ impl Locals {
         let agreed = Agreed::new(SubscribeOptions::new(qos), qos, None, None);
         house.shared.index.subscribe(filter, session, agreed);
         let mut cursor = RetainedCursor::new(filter);
-        while house.shared.retained.scan(&mut cursor, 1024, |_, message| {
-            // A program that is slow here drops what it cannot take, as it does later.
-            let _ = to.try_send(message.clone());
+        while house.shared.retained.scan(&mut cursor, 1024, |_, Retained { message, .. }| {
+            // What nobody is to get any more is retained until somebody looks. [MQTT-3.3.2-5]
+            let expired = time_left(message.expires, io.now()).is_err();
+            if !expired && to.try_send(message.clone()).is_err() {
+                house.desk.tally.dropped_local += 1; // As it is dropped later, if the program is slow.
+            }
         }) == Scan::More
         {}
         let _ = done.try_send(());

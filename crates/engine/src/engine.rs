@@ -171,7 +171,7 @@ impl<M: Send + 'static> Engine<M> {
             let paces = vec![Pace::default(); sockets.len()];
             let listeners = Listeners { sockets, options: options.clone(), paces, next_worker: index };
             let worker = Worker::new(core(index), index, poll, alarm, resolver.clone(), shared.clone());
-            let guard = StopAll { shared: shared.clone(), ended_well: false };
+            let guard = StopAll { shared: shared.clone(), worker: index, ended_well: false };
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 let mut guard = guard;
                 guard.ended_well = worker.run(listeners);
@@ -217,12 +217,18 @@ impl<M: Send + 'static> Engine<M> {
     }
 
     /// Waits until all workers have ended. False if one of them panicked, or could not go on.
-    pub fn join(self) -> bool {
+    pub fn join(mut self) -> bool {
+        self.wait()
+    }
+
+    /// [`Engine::join`] for an owner that has more to do. Once it has said how the workers ended, it has nothing more to
+    /// say than true.
+    pub fn wait(&mut self) -> bool {
         let mut all_well = true;
-        for thread in self.threads {
+        for thread in self.threads.drain(..) {
             all_well &= thread.join().unwrap_or(false);
         }
-        for address in &self.addresses {
+        for address in self.addresses.drain(..) {
             if let Bound::Unix(path) = address {
                 // Whoever removed it before us did what we meant to do.
                 let _ = std::fs::remove_file(path);
@@ -238,15 +244,19 @@ impl<M> Poster<M> {
         self.shared.mailboxes.len()
     }
 
-    /// Writes to one worker's core, which hears of it as [`Core::mail`]. Gives the mail back if the mailbox is full, or
-    /// there is no such worker.
+    /// Writes to one worker's core, which hears of it as [`Core::mail`]. Gives the mail back if the mailbox is full, the
+    /// worker has ended, or there is none.
     pub fn post(&self, worker: usize, mail: M) -> Result<(), M> {
         let Some(mailbox) = self.shared.mailboxes.get(worker) else { return Err(mail) };
         if mailbox.len() >= self.shared.limits.mailbox {
             return Err(mail);
         }
-        mailbox.append(&mut vec![Letter::Mail(mail)]);
-        Ok(())
+        let mut batch = vec![Letter::Mail(mail)];
+        mailbox.append(&mut batch);
+        match batch.pop() {
+            Some(Letter::Mail(mail)) => Err(mail),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -272,11 +282,13 @@ fn stop<M>(shared: &Shared<M>, grace: Duration) {
 /// started anew rather than half alive.
 struct StopAll<M> {
     shared: Arc<Shared<M>>,
+    worker: usize,
     ended_well: bool,
 }
 
 impl<M> Drop for StopAll<M> {
     fn drop(&mut self) {
+        self.shared.mailboxes[self.worker].close();
         if !self.ended_well {
             log::error!("a worker has failed: stopping");
             stop(&self.shared, Duration::ZERO);

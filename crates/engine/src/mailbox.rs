@@ -30,7 +30,8 @@ pub(crate) enum Letter<M> {
 
 /// A worker's mailbox.
 pub(crate) struct Mailbox<M> {
-    letters: Mutex<Vec<Letter<M>>>,
+    /// `None` once its worker has ended: nobody would ever read them.
+    letters: Mutex<Option<Vec<Letter<M>>>>,
     len: AtomicUsize,
     /// Absent under the simulator, which looks by itself.
     waker: Option<Waker>,
@@ -38,7 +39,7 @@ pub(crate) struct Mailbox<M> {
 
 impl<M> Mailbox<M> {
     pub fn new(waker: Option<Waker>) -> Mailbox<M> {
-        Mailbox { letters: Mutex::default(), len: AtomicUsize::new(0), waker }
+        Mailbox { letters: Mutex::new(Some(Vec::new())), len: AtomicUsize::new(0), waker }
     }
 
     /// How many letters wait, about.
@@ -46,13 +47,15 @@ impl<M> Mailbox<M> {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// Adds a batch, in order, and wakes the worker if its mailbox was empty. `batch` is empty afterwards.
+    /// Adds a batch, in order, and wakes the worker if its mailbox was empty. `batch` is empty afterwards, unless the
+    /// worker has ended.
     pub fn append(&self, batch: &mut Vec<Letter<M>>) {
         if batch.is_empty() {
             return;
         }
         let was_empty = {
             let mut letters = self.lock();
+            let Some(letters) = letters.as_mut() else { return };
             let was_empty = letters.is_empty();
             letters.append(batch);
             self.len.store(letters.len(), Ordering::Relaxed);
@@ -68,11 +71,22 @@ impl<M> Mailbox<M> {
 
     /// Takes everything out, into `into`, which must be empty.
     pub fn take(&self, into: &mut Vec<Letter<M>>) {
-        std::mem::swap(&mut *self.lock(), into);
+        if let Some(letters) = self.lock().as_mut() {
+            std::mem::swap(letters, into);
+        }
         self.len.store(0, Ordering::Relaxed);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Letter<M>>> {
+    /// The worker has ended: what waits is dropped, so that whoever waits for an answer hears that none will come, and
+    /// nothing more is taken.
+    pub fn close(&self) {
+        let unread = self.lock().take();
+        // Not under the lock: it is the cores' mail, and may be anything.
+        drop(unread);
+        self.len.store(0, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Vec<Letter<M>>>> {
         // A panic while the lock was held leaves a whole list: only moves of letters happen under it.
         self.letters.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }

@@ -1,0 +1,104 @@
+//! The broker inside a program that does odd things.
+
+use std::time::Duration;
+
+use mqway_broker::{Broker, Builder, Message, NotTaken};
+use mqway_codec::{PropertiesBuf, Property};
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn builder() -> Builder {
+    Broker::builder().listen_tcp("127.0.0.1", 0).configure(|config| config.sys_interval = None)
+}
+
+#[test]
+fn to_subscribe_at_a_broker_that_has_stopped_waited_for_ever() {
+    let broker = builder().start().unwrap();
+    let before = broker.subscribe("a", 1).unwrap();
+    broker.stop(Duration::ZERO);
+    while broker.publish(Message::new("a", "x")).is_ok() {
+        std::thread::yield_now();
+    }
+    assert!(matches!(broker.subscribe("a", 1), Err(NotTaken::Busy)));
+    assert!(broker.join());
+    drop(before);
+}
+
+#[test]
+fn many_subscribe_while_it_stops_and_none_waits_for_ever() {
+    for _ in 0..20 {
+        let broker = builder().start().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| while broker.subscribe("a", 1).is_ok() {});
+            }
+            broker.stop(Duration::ZERO);
+        });
+        assert!(broker.join());
+    }
+}
+
+#[test]
+fn a_broker_that_was_dropped_went_on_listening() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("broker");
+    let broker = builder()
+        .listen(mqway_engine::Listener::new(mqway_engine::Bind::Unix(path.clone())))
+        .start()
+        .unwrap();
+    let messages = broker.subscribe("a", 10).unwrap();
+    let reader = std::thread::spawn(move || while messages.recv_timeout(LONG).is_ok() {});
+    for _ in 0..1_000 {
+        broker.publish(Message::new("a", "x")).unwrap();
+    }
+    drop(broker);
+    reader.join().unwrap();
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_subscriber_that_panics_leaves_nothing_behind() {
+    let broker = builder().start().unwrap();
+    let subscription = broker.subscribe("a", 0).unwrap();
+    std::thread::spawn(move || {
+        let _subscription = subscription;
+        panic!("a consumer fails, as this test wants it");
+    })
+    .join()
+    .unwrap_err();
+    let witness = broker.subscribe("a", usize::MAX).unwrap();
+    broker.publish(Message::new("a", "x")).unwrap();
+    assert_eq!(&*witness.recv_timeout(LONG).unwrap().topic, "a");
+    while broker.counters().snapshot().sessions > 1 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_a_program_publishes_is_checked_as_what_clients_do() {
+    let broker = builder().start().unwrap();
+    for topic in ["", "a/+", "#", "a\0"] {
+        assert!(matches!(broker.publish(Message::new(topic, "x")), Err(NotTaken::Topic(_))), "{topic:?}");
+    }
+    for filter in ["", "a#", "$share/g", "\0"] {
+        assert!(matches!(broker.subscribe(filter, 1), Err(NotTaken::Topic(_))), "{filter:?}");
+    }
+    let mut properties = PropertiesBuf::new();
+    properties.push(Property::TopicAlias(1.try_into().unwrap())).unwrap();
+    let message = Message { properties, ..Message::new("a", "x") };
+    assert!(matches!(broker.publish(message), Err(NotTaken::Properties)));
+}
+
+#[test]
+fn what_has_expired_was_given_to_the_program_as_retained() {
+    let broker = builder().start().unwrap();
+    for (topic, expires) in [("a", Some(Duration::ZERO)), ("b", None)] {
+        broker.publish(Message { retain: true, expires, ..Message::new(topic, "x") }).unwrap();
+    }
+    while broker.counters().snapshot().retained < 2 {
+        std::thread::yield_now();
+    }
+    let messages = broker.subscribe("#", 10).unwrap();
+    assert_eq!(&*messages.recv_timeout(LONG).unwrap().topic, "b");
+    assert!(messages.try_recv().is_err());
+}
