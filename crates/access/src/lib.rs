@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod hook;
 pub mod http;
 pub mod identity;
 pub mod jwks;
 pub mod jwt;
 pub mod password;
+pub mod pool;
 pub mod token;
 pub mod web;
 pub mod webhook;

@@ -66,6 +66,7 @@ mod login;
 mod message;
 mod phase;
 mod plugin;
+mod rehearsal;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -80,5 +81,6 @@ pub use login::{Changes, Login};
 pub use message::Message;
 pub use phase::{Phase, Phases};
 pub use plugin::{Plugin, PluginError, Server, SessionInfo, Setup};
+pub use rehearsal::Rehearsal;
 pub use subscription::{Filter, Subscription};
 pub use verdict::{Denial, Verdict};
