@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod certificate;
 pub mod hook;
 pub mod http;
 pub mod identity;
@@ -8,6 +9,7 @@ pub mod jwks;
 pub mod jwt;
 pub mod password;
 pub mod pool;
+pub mod scram;
 pub mod token;
 pub mod web;
 pub mod webhook;
