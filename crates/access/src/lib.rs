@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod acl;
 pub mod certificate;
 pub mod hook;
 pub mod http;

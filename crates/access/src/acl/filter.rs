@@ -1,0 +1,135 @@
+//! Filters as sets of topics: whether one lies within another, and whether two have a topic in common.
+//!
+//! Both walk the levels side by side. As everywhere, `#` also takes the level above it, and a wildcard in the first
+//! level passes topics by that begin with `$` (5.0 §4.7.1.2, §4.7.2).
+
+/// Whether every topic that `inner` matches is matched by `outer`, too.
+pub fn covers(outer: &str, inner: &str) -> bool {
+    if is_dollar(inner) && starts_with_wildcard(outer) {
+        return false; // [MQTT-4.7.2-1]
+    }
+    let (mut outer, mut inner) = (outer.split('/'), spelled_out(inner).split('/'));
+    loop {
+        match (outer.next(), inner.next()) {
+            (Some("#"), _) | (None, None) => return true,
+            (Some("+"), Some(level)) if level != "#" => {}
+            (Some(outer), Some(inner)) if outer == inner => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Whether there is a topic that both match.
+pub fn overlap(a: &str, b: &str) -> bool {
+    if is_dollar(a) && starts_with_wildcard(b) || is_dollar(b) && starts_with_wildcard(a) {
+        return false; // [MQTT-4.7.2-1]
+    }
+    let (mut a, mut b) = (spelled_out(a).split('/'), spelled_out(b).split('/'));
+    loop {
+        match (a.next(), b.next()) {
+            (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
+            (Some("+"), Some(_)) | (Some(_), Some("+")) => {}
+            (Some(a), Some(b)) if a == b => {}
+            _ => return false,
+        }
+    }
+}
+
+/// The same filter, where `#` would also stand for a topic of no level or an empty one: these do not exist.
+/// [MQTT-4.7.3-1]
+fn spelled_out(filter: &str) -> &str {
+    match filter {
+        "#" => "+/#",
+        "/#" => "/+/#",
+        _ => filter,
+    }
+}
+
+fn is_dollar(filter: &str) -> bool {
+    filter.starts_with('$')
+}
+
+fn starts_with_wildcard(filter: &str) -> bool {
+    filter.starts_with(['+', '#'])
+}
+
+#[cfg(test)]
+mod tests {
+    use mqway_codec::{TopicFilter, TopicName};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn by_hand() {
+        for (outer, inner) in [
+            ("#", "#"),
+            ("#", "a/+/c"),
+            ("+/#", "#"),
+            ("a/#", "a"),
+            ("a/#", "a/+/c"),
+            ("a/+", "a/b"),
+            ("$SYS/#", "$SYS/+/x"),
+            ("+", "a"),
+            ("/#", "/+"),
+            ("/+/#", "/#"),
+        ] {
+            assert!(covers(outer, inner), "{outer} covers {inner}");
+        }
+        for (outer, inner) in [
+            ("a/+", "a/#"),
+            ("a/+/#", "a/#"),
+            ("a/+", "a"),
+            ("#", "$SYS/#"),
+            ("+/b", "$a/b"),
+            ("a/b", "a/+"),
+            ("+", "#"),
+            ("+/+", "+/#"),
+        ] {
+            assert!(!covers(outer, inner), "{outer} does not cover {inner}");
+        }
+        for (a, b) in [("a/#", "+"), ("+/b", "a/+"), ("#", "a/b"), ("a/#", "a/b/#"), ("$a/+", "$a/b")] {
+            assert!(overlap(a, b) && overlap(b, a), "{a} and {b}");
+        }
+        for (a, b) in
+            [("a/+", "a"), ("a/#", "b/#"), ("#", "$SYS/#"), ("+/b", "$a/b"), ("a/b", "a/c"), ("+", "/#")]
+        {
+            assert!(!overlap(a, b) && !overlap(b, a), "{a} and {b}");
+        }
+    }
+
+    /// All topics of one to four levels out of letters that filters use and one that none uses: what is true of
+    /// these is true of all, for filters of at most three levels.
+    fn topics() -> Vec<String> {
+        let letters = ["a", "$b", "", "z"];
+        let mut longest: Vec<String> = letters.map(str::to_owned).to_vec();
+        let mut all = longest.clone();
+        for _ in 0..3 {
+            longest =
+                longest.iter().flat_map(|topic| letters.map(|letter| format!("{topic}/{letter}"))).collect();
+            all.extend_from_slice(&longest);
+        }
+        all.retain(|topic| !topic.is_empty());
+        all
+    }
+
+    fn filter() -> impl Strategy<Value = String> {
+        "(a|\\$b|\\+|)(/(a|\\$b|\\+|)){0,2}(/#)?|#".prop_filter("not empty", |filter| !filter.is_empty())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn both_are_what_enumeration_says(a in filter(), b in filter()) {
+            let (first, second) = (TopicFilter::new(&a).unwrap(), TopicFilter::new(&b).unwrap());
+            let matched: Vec<(bool, bool)> = topics()
+                .iter()
+                .map(|topic| TopicName::new(topic).unwrap())
+                .map(|topic| (first.matches(topic), second.matches(topic)))
+                .collect();
+            prop_assert_eq!(covers(&a, &b), matched.iter().all(|&(a, b)| a || !b), "{} covers {}", a, b);
+            prop_assert_eq!(overlap(&a, &b), matched.iter().any(|&(a, b)| a && b), "{} and {}", a, b);
+        }
+    }
+}
