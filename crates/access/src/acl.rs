@@ -28,7 +28,7 @@ use mqway_codec::{TopicFilter, TopicName};
 
 use matcher::{Entry, Matcher, Meeting, NONE, Use};
 use memo::Memo;
-pub use rule::Identity;
+pub use rule::Subject;
 use rule::{Actions, Condition, Effect, Rule};
 
 /// The longest file that is read, in bytes.
@@ -176,8 +176,8 @@ impl Acl {
 
     /// What a client may do. To be asked once it is authenticated, and again when the rules or what is known of it
     /// changed.
-    pub fn rights(&self, identity: &Identity<'_>) -> Rights {
-        self.0.applicable(identity).rights(&self.0, identity)
+    pub fn rights(&self, subject: &Subject<'_>) -> Rights {
+        self.0.applicable(subject).rights(&self.0, subject)
     }
 
     fn of_ours(source: &str, parsed: file::Parsed) -> Acl {
@@ -319,19 +319,19 @@ impl Rules {
     }
 
     /// The numbers of the rules for this client, but for those that are for everyone.
-    fn applicable(&self, identity: &Identity<'_>) -> Applicable {
-        let listed = identity.user.and_then(|user| self.groups.get(user));
-        let groups: Vec<&str> = identity
+    fn applicable(&self, subject: &Subject<'_>) -> Applicable {
+        let listed = subject.user.and_then(|user| self.groups.get(user));
+        let groups: Vec<&str> = subject
             .groups
             .iter()
             .map(String::as_str)
             .chain(listed.into_iter().flatten().map(|group| &**group))
             .collect();
-        let named = identity.user.and_then(|user| self.by_user.get(user)).into_iter().flatten();
+        let named = subject.user.and_then(|user| self.by_user.get(user)).into_iter().flatten();
         let mut applicable = Applicable::default();
         for &number in named.chain(&self.others) {
             let Some(rule) = self.rules.get(number as usize) else { continue };
-            if rule.who.iter().all(|condition| condition.holds(identity, &groups)) {
+            if rule.who.iter().all(|condition| condition.holds(subject, &groups)) {
                 let fixed = fixed_entries(number, rule).is_some();
                 if fixed { &mut applicable.fixed } else { &mut applicable.templates }.push(number);
             }
@@ -390,13 +390,13 @@ struct Applicable {
 }
 
 impl Applicable {
-    fn rights(mut self, rules: &Arc<Rules>, identity: &Identity<'_>) -> Rights {
+    fn rights(mut self, rules: &Arc<Rules>, subject: &Subject<'_>) -> Rights {
         let (mut own, mut passed_over) = (Vec::new(), NONE);
         self.templates.sort_unstable();
         for number in self.templates {
             let Some(rule) = rules.rules.get(number as usize) else { continue };
             for template in rule.topics.iter().flatten() {
-                let mut made = template.filters(identity, rule.effect);
+                let mut made = template.filters(subject, rule.effect);
                 if own.len() + made.filters.len() > MAX_OWN_FILTERS {
                     made = template.without_values(rule.effect);
                 }

@@ -9,7 +9,7 @@ use super::template::Template;
 
 /// Who wants something: a connection after its credentials were found good.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Identity<'a> {
+pub struct Subject<'a> {
     /// The user name that was authenticated; `None` for an anonymous client.
     pub user: Option<&'a str>,
     /// The client identifier, also if the server has given it.
@@ -103,7 +103,7 @@ pub struct Rule {
     pub topics: Option<Vec<Template>>,
 }
 
-/// Something that holds for an identity, or doesn't: any of a list must fit.
+/// Something that holds for an subject, or doesn't: any of a list must fit.
 #[derive(Clone, Debug)]
 pub enum Condition {
     /// Exactly this user: how mosquitto's files say it. Found by name, not one by one.
@@ -125,26 +125,26 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// Whether it holds. `groups` are all that the identity is in.
-    pub fn holds(&self, identity: &Identity<'_>, groups: &[&str]) -> bool {
+    /// Whether it holds. `groups` are all that the subject is in.
+    pub fn holds(&self, subject: &Subject<'_>, groups: &[&str]) -> bool {
         let fits = |patterns: &[Pattern], text: &str| patterns.iter().any(|pattern| pattern.fits(text));
         match self {
-            Condition::User(user) => identity.user == Some(user),
-            Condition::Anonymous(anonymous) => identity.user.is_none() == *anonymous,
+            Condition::User(user) => subject.user == Some(user),
+            Condition::Anonymous(anonymous) => subject.user.is_none() == *anonymous,
             Condition::Plain => {
-                !identity.client_id.contains(['+', '#'])
-                    && !identity.user.is_some_and(|user| user.contains(['+', '#']))
+                !subject.client_id.contains(['+', '#'])
+                    && !subject.user.is_some_and(|user| user.contains(['+', '#']))
             }
-            Condition::Users(users) => identity.user.is_some_and(|user| fits(users, user)),
-            Condition::Clients(clients) => fits(clients, identity.client_id),
+            Condition::Users(users) => subject.user.is_some_and(|user| fits(users, user)),
+            Condition::Clients(clients) => fits(clients, subject.client_id),
             Condition::Groups(wanted) => wanted.iter().any(|group| groups.contains(&&**group)),
-            Condition::Listeners(listeners) => listeners.iter().any(|own| **own == *identity.listener),
-            Condition::Transports(transports) => transports.iter().any(|own| **own == *identity.transport),
+            Condition::Listeners(listeners) => listeners.iter().any(|own| **own == *subject.listener),
+            Condition::Transports(transports) => transports.iter().any(|own| **own == *subject.transport),
             Condition::Addresses(ranges) => {
-                identity.address.is_some_and(|address| ranges.iter().any(|range| range.contains(address)))
+                subject.address.is_some_and(|address| ranges.iter().any(|range| range.contains(address)))
             }
             Condition::Claim { name, values } => {
-                identity.claims.iter().any(|(own, value)| **own == **name && fits(values, value))
+                subject.claims.iter().any(|(own, value)| **own == **name && fits(values, value))
             }
         }
     }

@@ -4,7 +4,7 @@
 //! an empty one, and in front of a topic one that begins with `$`, is therefore never put in: an allowing rule is then
 //! not for this client, and in a denying one the whole level becomes `+`.
 
-use super::rule::{Effect, Identity};
+use super::rule::{Effect, Subject};
 
 /// The most filters that one topic of a rule becomes by claims that have several values.
 pub const MAX_FILTERS: usize = 256;
@@ -80,9 +80,9 @@ impl Template {
         self.levels.iter().map(level).collect::<Vec<_>>().join("/")
     }
 
-    /// With every value that `identity` has. Without any, if it lacks one: an anonymous client has no user name.
-    pub fn filters(&self, identity: &Identity<'_>, effect: Effect) -> Filters {
-        match self.most(identity) {
+    /// With every value that `subject` has. Without any, if it lacks one: an anonymous client has no user name.
+    pub fn filters(&self, subject: &Subject<'_>, effect: Effect) -> Filters {
+        match self.most(subject) {
             0 => return Filters::default(),
             1..=MAX_FILTERS => {}
             _ => return self.without_values(effect),
@@ -93,7 +93,7 @@ impl Template {
                 [] => vec![String::new()],
                 [Piece::Text(text)] => vec![text.to_string()],
                 _ => {
-                    let choices = choices(level, identity, index == 0, effect);
+                    let choices = choices(level, subject, index == 0, effect);
                     made.unusable |= choices.unusable;
                     choices.filters
                 }
@@ -120,18 +120,18 @@ impl Template {
     }
 
     /// How many filters it can become: as many as there are combinations of values.
-    fn most(&self, identity: &Identity<'_>) -> usize {
-        let counts = self.levels.iter().flatten().map(|piece| values(piece, identity).len());
+    fn most(&self, subject: &Subject<'_>) -> usize {
+        let counts = self.levels.iter().flatten().map(|piece| values(piece, subject).len());
         counts.fold(1, usize::saturating_mul)
     }
 }
 
 /// All that a level with placeholders becomes.
-fn choices(level: &[Piece], identity: &Identity<'_>, in_front: bool, effect: Effect) -> Filters {
+fn choices(level: &[Piece], subject: &Subject<'_>, in_front: bool, effect: Effect) -> Filters {
     let mut made = Filters { filters: vec![String::new()], unusable: false };
     for piece in level {
         let begun = std::mem::take(&mut made.filters);
-        for value in values(piece, identity) {
+        for value in values(piece, subject) {
             if matches!(piece, Piece::Text(_)) || is_usable(value, effect) {
                 made.filters.extend(begun.iter().map(|start| format!("{start}{value}")));
             } else {
@@ -160,13 +160,13 @@ fn fallback(effect: Effect) -> Vec<String> {
     }
 }
 
-fn values<'a>(piece: &'a Piece, identity: &'a Identity<'_>) -> Vec<&'a str> {
+fn values<'a>(piece: &'a Piece, subject: &'a Subject<'_>) -> Vec<&'a str> {
     match piece {
         Piece::Text(text) => vec![text],
-        Piece::User => identity.user.into_iter().collect(),
-        Piece::Client => vec![identity.client_id],
+        Piece::User => subject.user.into_iter().collect(),
+        Piece::Client => vec![subject.client_id],
         Piece::Claim(name) => {
-            let own = identity.claims.iter().filter(|(own, _)| **own == **name);
+            let own = subject.claims.iter().filter(|(own, _)| **own == **name);
             own.map(|(_, value)| value.as_str()).collect()
         }
     }
@@ -226,18 +226,18 @@ fn placeholder(after: &str, dialect: Dialect) -> Result<(Option<Piece>, &str), S
 mod tests {
     use super::*;
 
-    fn filters(text: &str, identity: &Identity<'_>, effect: Effect) -> Filters {
-        Template::parse(text, Dialect::Ours).unwrap().filters(identity, effect)
+    fn filters(text: &str, subject: &Subject<'_>, effect: Effect) -> Filters {
+        Template::parse(text, Dialect::Ours).unwrap().filters(subject, effect)
     }
 
-    fn named<'a>(user: &'a str, client_id: &'a str) -> Identity<'a> {
-        Identity { user: Some(user), client_id, ..Identity::default() }
+    fn named<'a>(user: &'a str, client_id: &'a str) -> Subject<'a> {
+        Subject { user: Some(user), client_id, ..Subject::default() }
     }
 
     #[test]
     fn values_are_put_in() {
         let claims = ["a", "b"].map(|value| ("room".to_owned(), value.to_owned()));
-        let identity = Identity { claims: &claims, ..named("alice", "c1") };
+        let subject = Subject { claims: &claims, ..named("alice", "c1") };
         for (template, expected) in [
             ("fixed/+/#", &["fixed/+/#"][..]),
             ("u/%u/%c/#", &["u/alice/c1/#"]),
@@ -249,22 +249,22 @@ mod tests {
             ("//", &["//"]),
         ] {
             for effect in [Effect::Allow, Effect::Deny] {
-                let made = filters(template, &identity, effect);
+                let made = filters(template, &subject, effect);
                 assert_eq!(made.filters, expected, "{template}");
                 assert!(!made.unusable);
             }
         }
-        let anonymous = Identity { user: None, ..identity };
+        let anonymous = Subject { user: None, ..subject };
         assert_eq!(filters("u/%u", &anonymous, Effect::Deny), Filters::default());
     }
 
     #[test]
     fn no_value_makes_a_rule_wider() {
         for value in ["+", "#", "a+", "a#", "a/b", "/", "a\0"] {
-            for identity in [named(value, "c"), named("u", value)] {
-                let made = filters("x/%u.%c/y", &identity, Effect::Allow);
+            for subject in [named(value, "c"), named("u", value)] {
+                let made = filters("x/%u.%c/y", &subject, Effect::Allow);
                 assert_eq!(made, Filters { filters: vec![], unusable: true }, "{value:?}");
-                let made = filters("x/%u.%c/y", &identity, Effect::Deny);
+                let made = filters("x/%u.%c/y", &subject, Effect::Deny);
                 assert_eq!(made.filters, ["x/+/y"], "{value:?}");
             }
         }
@@ -279,11 +279,11 @@ mod tests {
     #[test]
     fn many_values_do_not_make_many_filters() {
         let claims: Vec<_> = (0..17).map(|n| ("n".to_owned(), n.to_string())).collect();
-        let identity = Identity { claims: &claims, ..Identity::default() };
-        assert_eq!(filters("%{claim:n}/x", &identity, Effect::Allow).filters.len(), 17);
+        let subject = Subject { claims: &claims, ..Subject::default() };
+        assert_eq!(filters("%{claim:n}/x", &subject, Effect::Allow).filters.len(), 17);
         let both = "%{claim:n}/y/%{claim:n}";
-        assert_eq!(filters(both, &identity, Effect::Allow), Filters { filters: vec![], unusable: true });
-        assert_eq!(filters(both, &identity, Effect::Deny).filters, ["+/y/+"]);
+        assert_eq!(filters(both, &subject, Effect::Allow), Filters { filters: vec![], unusable: true });
+        assert_eq!(filters(both, &subject, Effect::Deny).filters, ["+/y/+"]);
     }
 
     #[test]

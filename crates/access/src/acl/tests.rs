@@ -10,8 +10,8 @@ fn mosquitto(text: &str) -> Acl {
     Acl::parse_mosquitto("aclfile", text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-fn client<'a>(user: &'a str, client_id: &'a str) -> Identity<'a> {
-    Identity { user: Some(user), client_id, ..Identity::default() }
+fn client<'a>(user: &'a str, client_id: &'a str) -> Subject<'a> {
+    Subject { user: Some(user), client_id, ..Subject::default() }
 }
 
 fn topic(text: &str) -> TopicName<'_> {
@@ -22,8 +22,8 @@ fn filter(text: &str) -> TopicFilter<'_> {
     TopicFilter::new(text).unwrap()
 }
 
-fn publishes(acl: &Acl, identity: &Identity<'_>, name: &str) -> bool {
-    let mut rights = acl.rights(identity);
+fn publishes(acl: &Acl, subject: &Subject<'_>, name: &str) -> bool {
+    let mut rights = acl.rights(subject);
     let allowed = rights.may_publish(topic(name));
     assert_eq!(rights.may_publish(topic(name)), allowed, "remembered");
     let explained = rights.explain(Request::Publish(topic(name))).grant;
@@ -31,8 +31,8 @@ fn publishes(acl: &Acl, identity: &Identity<'_>, name: &str) -> bool {
     allowed
 }
 
-fn receives(acl: &Acl, identity: &Identity<'_>, name: &str) -> bool {
-    let mut rights = acl.rights(identity);
+fn receives(acl: &Acl, subject: &Subject<'_>, name: &str) -> bool {
+    let mut rights = acl.rights(subject);
     let allowed = rights.may_receive(topic(name));
     assert_eq!(rights.may_receive(topic(name)), allowed, "remembered");
     let explained = rights.explain(Request::Receive(topic(name))).grant;
@@ -72,7 +72,7 @@ fn the_first_rule_that_is_for_it_decides() {
 
 #[test]
 fn what_no_rule_is_for_is_up_to_the_default() {
-    let anyone = Identity::default();
+    let anyone = Subject::default();
     for (text, allowed) in [("", false), ("default = 'deny'", false), ("default = 'allow'", true)] {
         let acl = ours(text);
         assert_eq!(publishes(&acl, &anyone, "a"), allowed);
@@ -87,7 +87,7 @@ fn wildcards_pass_dollar_topics_by_and_rules_without_topics_do_not() {
     let wildcard = ours("rules = [{ allow = 'all', topics = ['#', '+/+'] }]");
     let named = ours("rules = [{ allow = 'all', topics = ['$SYS/#'] }]");
     let every = ours("rules = [{ allow = 'all' }]");
-    let anyone = Identity::default();
+    let anyone = Subject::default();
     for (acl, plain, dollar) in [(wildcard, true, false), (named, false, true), (every, true, true)] {
         assert_eq!(publishes(&acl, &anyone, "a/b"), plain);
         assert_eq!(publishes(&acl, &anyone, "$SYS/b"), dollar);
@@ -101,7 +101,7 @@ fn wildcards_pass_dollar_topics_by_and_rules_without_topics_do_not() {
 fn each_condition_holds_for_whom_it_says() {
     let groups = ["staff".to_owned()];
     let claims = [("role", "reader"), ("role", "admin-eu")].map(|(a, b)| (a.to_owned(), b.to_owned()));
-    let identity = Identity {
+    let subject = Subject {
         groups: &groups,
         listener: "inside",
         transport: "wss",
@@ -109,7 +109,7 @@ fn each_condition_holds_for_whom_it_says() {
         claims: &claims,
         ..client("alice", "dev-1")
     };
-    let anonymous = Identity { user: None, address: None, ..identity };
+    let anonymous = Subject { user: None, address: None, ..subject };
     for (condition, holds, holds_anonymous) in [
         ("", true, true),
         ("users = 'alice'", true, false),
@@ -139,7 +139,7 @@ fn each_condition_holds_for_whom_it_says() {
         let acl = ours(&format!(
             "[groups]\nlisted = ['alice', 'bob']\nother = 'bob'\n[[rules]]\nallow = 'publish'\n{condition}"
         ));
-        assert_eq!(publishes(&acl, &identity, "a"), holds, "{condition}");
+        assert_eq!(publishes(&acl, &subject, "a"), holds, "{condition}");
         assert_eq!(publishes(&acl, &anonymous, "a"), holds_anonymous, "anonymous: {condition}");
     }
 }
@@ -157,7 +157,7 @@ fn placeholders_are_the_clients_own() {
         "#,
     );
     let claims = [("tenant".to_owned(), "t1".to_owned())];
-    let identity = Identity { claims: &claims, ..client("alice", "c1") };
+    let subject = Subject { claims: &claims, ..client("alice", "c1") };
     for (name, allowed) in [
         ("dev/c1", true),
         ("dev/c1/x", true),
@@ -168,14 +168,14 @@ fn placeholders_are_the_clients_own() {
         ("tenant/t1/x", true),
         ("tenant/t2/x", false),
     ] {
-        assert_eq!(publishes(&acl, &identity, name), allowed, "{name}");
+        assert_eq!(publishes(&acl, &subject, name), allowed, "{name}");
     }
     for hostile in ["+", "#", "c1/x", "c\0"] {
-        let identity = Identity { claims: &[], ..client("alice", hostile) };
+        let subject = Subject { claims: &[], ..client("alice", hostile) };
         for name in ["dev/c1/x", "dev/c1/x/x", "dev/x", "dev"] {
-            assert!(!publishes(&acl, &identity, name), "{hostile:?} to {name}");
+            assert!(!publishes(&acl, &subject, name), "{hostile:?} to {name}");
         }
-        let rights = acl.rights(&identity);
+        let rights = acl.rights(&subject);
         assert_eq!(rights.may_subscribe(filter("dev/+/#")), Grant::Refused);
         let explanation = rights.explain(Request::Subscribe(filter("dev/+/#")));
         assert_eq!(explanation.passed_over.map(|rule| rule.line), Some(6));
@@ -207,7 +207,7 @@ const SUBSCRIPTIONS: &str = r#"
 #[test]
 fn subscriptions_are_judged_by_all_that_they_may_bring() {
     let acl = ours(SUBSCRIPTIONS);
-    let rights = acl.rights(&Identity::default());
+    let rights = acl.rights(&Subject::default());
     for (text, grant) in [
         ("open/#", Grant::Wholly),
         ("open", Grant::Wholly),
@@ -251,7 +251,7 @@ fn answers_name_the_line() {
                 addresses = ['10.0.0.0/8']\nallow = ['publish', 'read']\n";
     let acl = ours(text);
     let address = Some("10.0.0.1".parse().unwrap());
-    let rights = acl.rights(&Identity { address, ..client("alice", "c") });
+    let rights = acl.rights(&Subject { address, ..client("alice", "c") });
     let explain = |request| rights.explain(request).to_string();
     assert_eq!(
         explain(Request::Publish(topic("a/alice"))),
@@ -275,7 +275,7 @@ fn answers_name_the_line() {
 fn a_configuration_may_hold_the_rules() {
     let text = "[log]\nlevel = 'info'\n[acl]\ndefault = 'deny'\n[[acl.rules]]\nallow = 'all'\n";
     let acl = Acl::parse_within("broker.toml", text).unwrap().unwrap();
-    let explanation = acl.rights(&Identity::default()).explain(Request::Publish(topic("a")));
+    let explanation = acl.rights(&Subject::default()).explain(Request::Publish(topic("a")));
     assert_eq!(explanation.to_string(), "allowed by broker.toml:6: allow all");
     assert!(Acl::parse_within("broker.toml", "[log]\n").unwrap().is_none());
     assert_eq!(Acl::parse_within("x", "[acl]\nrules = [{}]").unwrap_err().line, 1);
@@ -341,7 +341,7 @@ fn files_of_mosquitto_mean_what_they_mean_there() {
          pattern deny a/c\npattern readwrite of/%u/%c\npattern write x%cx\n",
     );
     let alice = client("alice", "c");
-    for (identity, name, publish, receive) in [
+    for (subject, name, publish, receive) in [
         (alice, "a/x", true, true),
         (alice, "a/b", false, false),
         (alice, "a/c", true, true),
@@ -353,12 +353,12 @@ fn files_of_mosquitto_mean_what_they_mean_there() {
         (client("bob", "c"), "of/bob/c", true, true),
         (client("b/b", "c"), "of/b/b/c", false, false),
         (client("+", "c"), "xcx", false, false),
-        (Identity { user: None, ..alice }, "open", false, true),
-        (Identity { user: None, ..alice }, "xcx", true, false),
-        (Identity { user: None, ..alice }, "of//c", false, false),
+        (Subject { user: None, ..alice }, "open", false, true),
+        (Subject { user: None, ..alice }, "xcx", true, false),
+        (Subject { user: None, ..alice }, "of//c", false, false),
     ] {
-        assert_eq!(publishes(&acl, &identity, name), publish, "{:?} publishes {name}", identity.user);
-        assert_eq!(receives(&acl, &identity, name), receive, "{:?} receives {name}", identity.user);
+        assert_eq!(publishes(&acl, &subject, name), publish, "{:?} publishes {name}", subject.user);
+        assert_eq!(receives(&acl, &subject, name), receive, "{:?} receives {name}", subject.user);
     }
     let rights = acl.rights(&alice);
     assert_eq!(rights.may_subscribe(filter("a/x/#")), Grant::Wholly);
@@ -422,7 +422,7 @@ proptest! {
             let effect = if *allow { "allow" } else { "deny" };
             text += &format!("[[rules]]\n{effect} = '{}'\ntopics = '{filter}'\n", actions[*action]);
         }
-        let mut rights = ours(&text).rights(&Identity::default());
+        let mut rights = ours(&text).rights(&Subject::default());
         for asked in asked {
             let grant = rights.may_subscribe(filter(&asked));
             let shared = format!("$share/g/{asked}");
@@ -457,9 +457,9 @@ proptest! {
 
     #[test]
     fn no_text_makes_it_panic(text in "(user|topic|pattern|deny|read|[ %uc$/+#a\r\n\t\\PC]){0,60}") {
-        let identity = client("a+", "%u");
+        let subject = client("a+", "%u");
         if let Ok(acl) = Acl::parse_mosquitto("x", &text) {
-            let _ = publishes(&acl, &identity, "a/b");
+            let _ = publishes(&acl, &subject, "a/b");
         }
         let _ = Acl::parse("x", &text);
         let _ = Acl::parse("x", &format!("[[rules]]\nallow = 'all'\ntopics = '''{text}'''"));
