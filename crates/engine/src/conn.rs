@@ -1,11 +1,10 @@
 //! One connection's state, as far as it is not the socket's.
 
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::net::SocketAddr;
 
 use mqway_transport::Stack;
-use mqway_transport::facts::Facts;
 
+use crate::timers::Moment;
 use crate::{Origin, Why};
 
 /// How far a connection is.
@@ -31,8 +30,6 @@ pub(crate) struct Conn {
     pub stack: Option<Box<Stack>>,
     /// The socket's peer, or the verified one that a PROXY header or a trusted forwarder named.
     pub peer: Option<SocketAddr>,
-    /// The address that this connection is counted for, if it is.
-    pub counted: Option<IpAddr>,
     /// Application bytes that the core has not used yet.
     pub unread: Vec<u8>,
     /// What is to be sent, before encryption.
@@ -40,12 +37,10 @@ pub(crate) struct Conn {
     /// What is being written to the socket, from `written` on.
     pub wire: Vec<u8>,
     pub written: usize,
-    /// What the layers learned about it, until the core asks.
-    pub facts: Option<Box<Facts>>,
     /// What this connection adds to the engine's count of buffered bytes.
     pub accounted: usize,
     /// The end of the present phase, for those that are bounded in time.
-    pub deadline: Duration,
+    pub deadline: Moment,
     pub flags: Flags,
 }
 
@@ -72,6 +67,8 @@ pub(crate) struct Flags {
     pub shut: bool,
     /// Something was written since it was last asked.
     pub moved: bool,
+    /// It is counted for the address of its peer, which then stays what it is.
+    pub counted: bool,
 }
 
 impl Conn {
@@ -81,14 +78,12 @@ impl Conn {
             origin,
             stack: None,
             peer,
-            counted: None,
             unread: Vec::new(),
             plain: Vec::new(),
             wire: Vec::new(),
             written: 0,
-            facts: None,
             accounted: 0,
-            deadline: Duration::MAX,
+            deadline: Moment::NEVER,
             flags: Flags::default(),
         }
     }

@@ -17,7 +17,7 @@ use crate::buffers::{HEADROOM, ReadBuffer};
 use crate::conn::{Conn, Phase, deadline_name};
 use crate::counters::add;
 use crate::io::{Effect, Shared};
-use crate::timers::{Due, ShellDue};
+use crate::timers::{Due, Moment, ShellDue};
 use crate::{ConnId, Core, Counters, Io, ListenerId, Origin, Why};
 
 /// How often in one tick the core may answer to what its own answers brought about, before others get their turn.
@@ -73,7 +73,7 @@ impl<C: Core> Driver<C> {
         let plain = !options.proxy_protocol && options.tls.is_none() && options.websocket.is_none();
         if !plain {
             conn.stack = Some(Box::new(Stack::server(options, peer)));
-            conn.deadline = self.io.now + self.io.shared.limits.handshake_time;
+            conn.deadline = (self.io.now + self.io.shared.limits.handshake_time).into();
         }
         let deadline = conn.deadline;
         let id = self.io.table.insert(conn);
@@ -209,7 +209,7 @@ impl<C: Core> Driver<C> {
             let Io { timers, table, .. } = io;
             timers.sweep(|due| match due {
                 Due::Core(key) => core.awaits(*key),
-                Due::Conn(id) => table.look(*id).is_some_and(|conn| conn.deadline < Duration::MAX),
+                Due::Conn(id) => table.look(*id).is_some_and(|conn| conn.deadline < Moment::NEVER),
                 Due::Pool | Due::Shell(_) => true,
             });
         }
@@ -261,12 +261,12 @@ impl<C: Core> Driver<C> {
     fn open(&mut self, id: ConnId) {
         let Io { table, shared, .. } = &mut self.io;
         let Some(conn) = table.find(id) else { return };
-        conn.facts = conn.stack.as_mut().and_then(|stack| stack.take_facts());
-        conn.peer = conn.facts.as_ref().and_then(|facts| facts.peer).or(conn.peer);
-        conn.deadline = Duration::MAX;
+        let named = conn.stack.as_ref().and_then(|stack| stack.facts()?.peer);
+        conn.peer = named.or(conn.peer);
+        conn.deadline = Moment::NEVER;
         conn.phase = Phase::Open;
         let origin = conn.origin;
-        let counted = matches!(origin, Origin::Dialled(_)) || conn.counted.is_some();
+        let counted = matches!(origin, Origin::Dialled(_)) || conn.flags.counted;
         if !counted && !count_address(shared, conn) {
             return self.io.remove(id);
         }
@@ -424,7 +424,7 @@ impl<C: Core> Driver<C> {
         }
         conn.phase = Phase::Closing;
         conn.flags.failed = true;
-        conn.deadline = self.io.now + self.io.shared.limits.close_time;
+        conn.deadline = (self.io.now + self.io.shared.limits.close_time).into();
         let deadline = conn.deadline;
         self.io.timers.set(deadline, Due::Conn(id));
         self.io.mark_dirty(id);
@@ -433,7 +433,7 @@ impl<C: Core> Driver<C> {
 
     fn deadline(&mut self, id: ConnId) {
         let Some(conn) = self.io.table.find(id) else { return };
-        if conn.deadline > self.io.now {
+        if conn.deadline > self.io.now.into() {
             return;
         }
         let (phase, origin) = (conn.phase, conn.origin);
@@ -537,7 +537,7 @@ impl<C: Core> Driver<C> {
         conn.plain = Vec::new();
         conn.wire = Vec::new();
         conn.written = 0;
-        conn.deadline = self.io.now + self.io.shared.limits.close_time;
+        conn.deadline = (self.io.now + self.io.shared.limits.close_time).into();
         let deadline = conn.deadline;
         self.io.timers.set(deadline, Due::Conn(id));
         self.io.account(id);
@@ -634,7 +634,7 @@ fn count_address<M>(shared: &Shared<M>, conn: &mut Conn) -> bool {
         if !shared.admission.enter_address(peer.ip(), &shared.counters) {
             return false;
         }
-        conn.counted = Some(peer.ip());
+        conn.flags.counted = true;
     }
     true
 }

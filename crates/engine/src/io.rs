@@ -232,7 +232,7 @@ impl<M> Io<M> {
                     stack.close(code, &mut conn.plain);
                 }
                 conn.phase = phase;
-                conn.deadline = self.now + self.shared.limits.close_time;
+                conn.deadline = (self.now + self.shared.limits.close_time).into();
                 self.timers.set(conn.deadline, Due::Conn(id));
             }
         }
@@ -257,7 +257,7 @@ impl<M> Io<M> {
     /// [`Origin`], or [`closed`](crate::Core::closed) with the reason why not.
     pub fn dial(&mut self, key: u64, dial: Dial) -> ConnId {
         let mut conn = Conn::new(Origin::Dialled(key), Phase::Dialling, None);
-        conn.deadline = self.now + dial.time_limit;
+        conn.deadline = (self.now + dial.time_limit).into();
         let deadline = conn.deadline;
         let id = self.table.insert(conn);
         add(&self.shared.counters.open, 1);
@@ -279,7 +279,7 @@ impl<M> Io<M> {
 
     /// What TLS and HTTP told about the connection; given once.
     pub fn take_facts(&mut self, conn: ConnId) -> Option<Box<Facts>> {
-        self.table.find(conn).and_then(|conn| conn.facts.take())
+        self.table.find(conn).and_then(|conn| conn.stack.as_mut()?.take_facts())
     }
 
     /// Whether the peer has taken anything since this was last asked: a slow one does, one that is gone does not.
@@ -342,8 +342,8 @@ impl<M> Io<M> {
         if matches!(conn.origin, Origin::Accepted(_)) {
             self.shared.admission.leave();
         }
-        if let Some(address) = conn.counted {
-            self.shared.admission.leave_address(address);
+        if let (true, Some(peer)) = (conn.flags.counted, conn.peer) {
+            self.shared.admission.leave_address(peer.ip());
         }
         for mut buffer in [conn.unread, conn.plain, conn.wire] {
             self.pool.take_back(&mut buffer);

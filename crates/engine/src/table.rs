@@ -1,69 +1,66 @@
 //! The connections of a worker, by slot.
 
-use crate::ConnId;
 use crate::conn::Conn;
+use crate::{ConnId, Slots};
 
 /// A slab whose keys carry a generation: a key of a connection that is gone finds nothing.
 #[derive(Default)]
 pub(crate) struct Table {
-    slots: Vec<Slot>,
-    free: Vec<u32>,
+    slots: Slots<Slot>,
+    /// How many slots were ever in use.
+    used: u32,
+    /// The keys of the next connections in slots that were in use.
+    free: Vec<ConnId>,
     live: usize,
 }
 
-#[derive(Default)]
 struct Slot {
     generation: u32,
-    conn: Option<Conn>,
+    conn: Conn,
 }
 
 impl Table {
     pub fn insert(&mut self, conn: Conn) -> ConnId {
         self.live += 1;
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
-            (self.slots.len() - 1) as u32
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.used += 1;
+            ConnId { slot: self.used - 1, generation: 0 }
         });
-        let place = &mut self.slots[slot as usize];
-        place.conn = Some(conn);
-        ConnId { slot, generation: place.generation }
+        self.slots.insert(id.slot(), Slot { generation: id.generation, conn });
+        id
     }
 
     /// Takes a connection out. Its slot may serve again only after [`Table::release`], so that events of this tick
     /// that still name it find nothing.
     pub fn remove(&mut self, id: ConnId) -> Option<Conn> {
-        let place = self.slots.get_mut(id.slot as usize)?;
-        if place.generation != id.generation {
-            return None;
-        }
-        let conn = place.conn.take()?;
+        self.look(id)?;
+        let slot = self.slots.remove(id.slot())?;
         self.live -= 1;
-        // 31 bits, so that slot and generation fit a token with one bit to spare.
-        place.generation = (place.generation + 1) & 0x7fff_ffff;
-        Some(conn)
+        Some(slot.conn)
     }
 
     /// Lets the slot of a removed connection serve again.
     pub fn release(&mut self, id: ConnId) {
-        self.free.push(id.slot);
+        // 31 bits, so that slot and generation fit a token with one bit to spare.
+        self.free.push(ConnId { generation: (id.generation + 1) & 0x7fff_ffff, ..id });
     }
 
     #[inline]
     pub fn find(&mut self, id: ConnId) -> Option<&mut Conn> {
-        let place = self.slots.get_mut(id.slot as usize)?;
-        if place.generation == id.generation { place.conn.as_mut() } else { None }
+        let slot = self.slots.find(id.slot())?;
+        if slot.generation == id.generation { Some(&mut slot.conn) } else { None }
     }
 
     #[inline]
     pub fn look(&self, id: ConnId) -> Option<&Conn> {
-        let place = self.slots.get(id.slot as usize)?;
-        if place.generation == id.generation { place.conn.as_ref() } else { None }
+        let slot = self.slots.look(id.slot())?;
+        if slot.generation == id.generation { Some(&slot.conn) } else { None }
     }
 
     /// All connections there are.
     pub fn each(&self) -> impl Iterator<Item = (ConnId, &Conn)> {
-        self.slots.iter().enumerate().filter_map(|(slot, place)| {
-            Some((ConnId { slot: slot as u32, generation: place.generation }, place.conn.as_ref()?))
+        self.slots.iter().map(|(number, Slot { generation, conn })| {
+            (ConnId { slot: number as u32, generation: *generation }, conn)
         })
     }
 

@@ -27,13 +27,34 @@ pub(crate) enum ShellDue {
     /// A listener, by its place, has rested after an accept error.
     Accept(usize),
     /// The address of a dialled name that has so many others behind it has had its time.
-    NextAddress(ConnId, usize),
+    NextAddress(ConnId, u32),
+}
+
+/// A time since the engine's start, in nanoseconds: half as large as a [`Duration`], and every connection has two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(u64);
+
+impl Moment {
+    /// It never comes, or in more than five hundred years.
+    pub const NEVER: Moment = Moment(u64::MAX);
+}
+
+impl From<Duration> for Moment {
+    fn from(time: Duration) -> Moment {
+        u64::try_from(time.as_nanos()).map_or(Moment::NEVER, Moment)
+    }
+}
+
+impl From<Moment> for Duration {
+    fn from(Moment(nanos): Moment) -> Duration {
+        Duration::from_nanos(nanos)
+    }
 }
 
 /// A queue of moments, in time since the engine's start.
 #[derive(Default)]
 pub(crate) struct Timers {
-    heap: BinaryHeap<Reverse<(Duration, Due)>>,
+    heap: BinaryHeap<Reverse<(Moment, Due)>>,
     /// How many the last sweep left.
     swept: usize,
 }
@@ -42,8 +63,8 @@ pub(crate) struct Timers {
 const FEW: usize = 4096;
 
 impl Timers {
-    pub fn set(&mut self, at: Duration, due: Due) {
-        self.heap.push(Reverse((at, due)));
+    pub fn set(&mut self, at: impl Into<Moment>, due: Due) {
+        self.heap.push(Reverse((at.into(), due)));
     }
 
     /// How many are to come.
@@ -66,7 +87,7 @@ impl Timers {
 
     /// When the first of them comes.
     pub fn next(&self) -> Option<Duration> {
-        self.heap.peek().map(|Reverse((at, _))| *at)
+        self.heap.peek().map(|Reverse((at, _))| (*at).into())
     }
 
     /// Takes the first one that has come by `now`.
@@ -81,6 +102,11 @@ impl Timers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_to_come_takes_24_bytes() {
+        assert_eq!(size_of::<Reverse<(Moment, Due)>>(), 24);
+    }
 
     #[test]
     fn moments_come_in_order_and_not_before_their_time() {

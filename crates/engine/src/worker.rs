@@ -19,7 +19,7 @@ use crate::mailbox::Letter;
 use crate::resolver::{Asked, Resolver};
 use crate::socket::Socket;
 use crate::timers::{Due, ShellDue};
-use crate::{ConnId, Core, Dial, ListenerId, Target, Why};
+use crate::{ConnId, Core, Dial, ListenerId, Slots, Target, Why};
 
 /// Events taken from the system at once.
 const EVENTS: usize = 1024;
@@ -65,20 +65,21 @@ pub(crate) enum Listening {
 struct Sockets<M> {
     poll: Poll,
     worker: usize,
-    places: Vec<Option<Place>>,
+    places: Slots<Place>,
     /// Connections to read although no event will come: their last read was full, or was left alone.
     again: Vec<ConnId>,
     /// Dials whose outcome was known at once.
     outcomes: Vec<(ConnId, Why)>,
     /// Addresses being tried although others are left: when each of them has had its time.
-    attempts: Vec<(ConnId, usize, Duration)>,
+    attempts: Vec<(ConnId, u32, Duration)>,
     resolver: Resolver,
     shared: Arc<Shared<M>>,
 }
 
 /// A connection's socket.
 struct Place {
-    id: ConnId,
+    /// Of the connection's [`ConnId`].
+    generation: u32,
     socket: Option<Socket>,
     dialling: Option<Box<Dialling>>,
     /// The system has told that the peer's side is shut: no further event will, so reads go on until they say so.
@@ -109,7 +110,7 @@ impl<C: Core> Worker<C> {
         let sockets = Sockets {
             poll,
             worker,
-            places: Vec::new(),
+            places: Slots::new(),
             again: Vec::new(),
             outcomes: Vec::new(),
             attempts: Vec::new(),
@@ -197,8 +198,8 @@ impl<C: Core> Worker<C> {
 
     /// Slots serve again only after the events of a turn, so that a slot names the connection that an event is for.
     fn ready(&mut self, slot: usize, event: &Event) {
-        let Some(Some(place)) = self.sockets.places.get_mut(slot) else { return };
-        let id = place.id;
+        let Some(place) = self.sockets.places.find(slot) else { return };
+        let id = ConnId { slot: slot as u32, generation: place.generation };
         if place.dialling.is_some() {
             return self.dial_progress(id);
         }
@@ -314,13 +315,7 @@ impl<C: Core> Worker<C> {
         if let Err(error) = self.sockets.add(id, &mut socket) {
             return self.driver.socket_failed(id, Why::Socket(error));
         }
-        self.sockets.put(Place {
-            id,
-            socket: Some(socket),
-            dialling: None,
-            read_closed: false,
-            again: false,
-        });
+        self.sockets.put(id, Some(socket), None);
     }
 
     fn dial_progress(&mut self, id: ConnId) {
@@ -397,13 +392,7 @@ impl<C: Core> Worker<C> {
         if let Err(error) = self.sockets.add(id, &mut socket) {
             return self.driver.socket_failed(id, Why::Socket(error));
         }
-        self.sockets.put(Place {
-            id,
-            socket: Some(socket),
-            dialling: None,
-            read_closed: false,
-            again: false,
-        });
+        self.sockets.put(id, Some(socket), None);
         self.driver.core.arrived(&mut self.driver.io, id, mail);
         self.driver.show_arrived(id);
     }
@@ -491,15 +480,12 @@ fn is_about_one_client(error: &io::Error) -> bool {
 impl<M> Sockets<M> {
     /// The place of a connection that still lives.
     fn place(&mut self, id: ConnId) -> Option<&mut Place> {
-        self.places.get_mut(id.slot())?.as_mut().filter(|place| place.id == id)
+        self.places.find(id.slot()).filter(|place| place.generation == id.generation)
     }
 
-    fn put(&mut self, place: Place) {
-        let slot = place.id.slot();
-        if self.places.len() <= slot {
-            self.places.resize_with(slot + 1, || None);
-        }
-        self.places[slot] = Some(place);
+    fn put(&mut self, id: ConnId, socket: Option<Socket>, dialling: Option<Box<Dialling>>) {
+        let place = Place { generation: id.generation, socket, dialling, read_closed: false, again: false };
+        self.places.insert(id.slot(), place);
     }
 
     /// Has a connection read in the next turn.
@@ -523,13 +509,7 @@ impl<M> Sockets<M> {
             last_error: io::ErrorKind::NotFound.into(),
             time_limit: dial.time_limit,
         };
-        self.put(Place {
-            id,
-            socket: None,
-            dialling: Some(Box::new(dialling)),
-            read_closed: false,
-            again: false,
-        });
+        self.put(id, None, Some(Box::new(dialling)));
         let why = match &dial.target {
             Target::Unix(path) => match Socket::connect_unix(path) {
                 Ok(socket) => self.begin(id, socket).err().map(Why::Connect),
@@ -575,7 +555,7 @@ impl<M> Sockets<M> {
                 let error = std::mem::replace(&mut dialling.last_error, io::ErrorKind::NotFound.into());
                 return Some(Why::Connect(error));
             };
-            let left = dialling.untried.len();
+            let left = dialling.untried.len() as u32;
             let patience = dialling.patience;
             match Socket::connect_tcp(address).and_then(|socket| self.begin(id, socket)) {
                 Ok(()) => {
@@ -590,9 +570,9 @@ impl<M> Sockets<M> {
     }
 
     /// Whether a dial is at the address that has `left` others behind it.
-    fn still_tries(&mut self, id: ConnId, left: usize) -> bool {
+    fn still_tries(&mut self, id: ConnId, left: u32) -> bool {
         let dialling = self.place(id).and_then(|place| place.dialling.as_ref());
-        dialling.is_some_and(|dialling| dialling.untried.len() == left)
+        dialling.is_some_and(|dialling| dialling.untried.len() as u32 == left)
     }
 
     /// Waits for a socket to become connected.
@@ -605,7 +585,7 @@ impl<M> Sockets<M> {
     }
 
     fn hand_over(&mut self, id: ConnId, conn: Box<crate::conn::Conn>, worker: usize, mail: M) {
-        let place = self.places.get_mut(id.slot()).and_then(Option::take);
+        let place = self.places.remove(id.slot());
         let Some(Place { socket: Some(mut socket), .. }) = place else { return };
         let _ = self.poll.registry().deregister(&mut socket);
         self.shared.mailboxes[worker].append(&mut vec![Letter::Arrived { socket, conn, mail }]);
@@ -631,9 +611,7 @@ impl<M> Shell<M> for Sockets<M> {
             }
             Effect::Drop(id) => {
                 // Closing the descriptor takes it out of the poll as well.
-                if let Some(place) = self.places.get_mut(id.slot()) {
-                    *place = None;
-                }
+                self.places.remove(id.slot());
             }
             Effect::HandOver(id, conn, worker, mail) => self.hand_over(id, conn, worker, mail),
         }

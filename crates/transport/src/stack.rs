@@ -378,6 +378,11 @@ impl Stack {
         self.stage
     }
 
+    /// What was learned during the handshakes, until somebody takes it.
+    pub fn facts(&self) -> Option<&Facts> {
+        self.facts.as_deref()
+    }
+
     /// What was learned during the handshakes; once, after opening. `None` on a dialled connection without TLS and
     /// WebSocket, about which nothing can be learned.
     pub fn take_facts(&mut self) -> Option<Box<Facts>> {
