@@ -1,5 +1,6 @@
 //! Messages of QoS 1 and 2 on their way in: which have come, and what the sender still owes.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
 use mqway_codec::{PacketId, QoS};
@@ -11,8 +12,8 @@ use mqway_codec::{PacketId, QoS};
 /// [MQTT-4.3.3-13]
 #[derive(Clone, Debug)]
 pub struct Inbound {
-    /// By identifier of QoS 2.
-    received: BTreeMap<PacketId, Progress>,
+    /// Made for the first message of QoS 2: most senders have none.
+    received: Option<Box<Received>>,
     /// Messages of QoS 1 whose PUBACK has not been sent.
     unacknowledged: u16,
     /// Messages of QoS 2 whose PUBCOMP, or refusing PUBREC, has not been sent on this connection.
@@ -20,6 +21,10 @@ pub struct Inbound {
     /// How many of both together we have told the sender to have under way at once.
     receive_maximum: u16,
 }
+
+/// Messages of QoS 2 by identifier.
+#[derive(Clone, Debug, Default)]
+struct Received(BTreeMap<PacketId, Progress>);
 
 /// How far a message of QoS 2 is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +49,7 @@ pub enum Arrival {
 impl Inbound {
     /// Nothing received, no connection.
     pub fn new() -> Inbound {
-        Inbound { received: BTreeMap::new(), unacknowledged: 0, incomplete: 0, receive_maximum: u16::MAX }
+        Inbound { received: None, unacknowledged: 0, incomplete: 0, receive_maximum: u16::MAX }
     }
 
     /// There is a connection, on which the sender may have `receive_maximum` messages under way.
@@ -52,8 +57,10 @@ impl Inbound {
         self.receive_maximum = receive_maximum;
         self.unacknowledged = 0;
         self.incomplete = 0;
-        for progress in self.received.values_mut() {
-            *progress = Progress::Earlier;
+        // Without any it is not needed until the next.
+        self.received = self.received.take().filter(|received| !received.0.is_empty());
+        if let Some(received) = &mut self.received {
+            received.0.values_mut().for_each(|progress| *progress = Progress::Earlier);
         }
     }
 
@@ -66,14 +73,14 @@ impl Inbound {
             self.unacknowledged += 1;
             return Arrival::New; // Whatever DUP says. [MQTT-4.3.2-5]
         }
-        let known = self.received.get(&id).copied();
+        let known = self.received.as_ref().and_then(|received| received.0.get(&id).copied());
         if known == Some(Progress::Received) {
             return Arrival::Repeated;
         }
         if self.under_way() >= self.receive_maximum {
             return Arrival::TooMany;
         }
-        self.received.insert(id, Progress::Received);
+        self.received_mut().insert(id, Progress::Received);
         self.incomplete += 1;
         if known.is_some() { Arrival::Repeated } else { Arrival::New }
     }
@@ -97,12 +104,12 @@ impl Inbound {
 
     /// The identifiers of the messages of QoS 2 that were received and not released.
     pub fn received(&self) -> impl Iterator<Item = PacketId> + '_ {
-        self.received.keys().copied()
+        self.received.iter().flat_map(|received| received.0.keys().copied())
     }
 
     /// Puts back what a store remembers of an earlier process.
     pub fn restore(&mut self, id: PacketId) {
-        self.received.insert(id, Progress::Earlier);
+        self.received_mut().insert(id, Progress::Earlier);
     }
 
     /// The session is gone.
@@ -111,10 +118,14 @@ impl Inbound {
     }
 
     fn finish(&mut self, id: PacketId) -> bool {
-        let known = self.received.remove(&id).is_some();
+        let known = self.received.as_mut().is_some_and(|received| received.0.remove(&id).is_some());
         // A sender may count the end of a message from an earlier connection as room for a new one (5.0 §4.9).
         self.incomplete = self.incomplete.saturating_sub(1);
         known
+    }
+
+    fn received_mut(&mut self) -> &mut BTreeMap<PacketId, Progress> {
+        &mut self.received.get_or_insert_default().0
     }
 
     fn under_way(&self) -> u16 {

@@ -80,15 +80,15 @@ impl Pinger {
 /// The server's side: a client that says nothing for one and a half times the interval is gone. [MQTT-3.1.2-22]
 #[derive(Clone, Debug)]
 pub struct Watch {
-    allowed: Option<Duration>,
     last_received: Duration,
+    /// The keep alive in seconds; 0: none.
+    keep_alive: u16,
 }
 
 impl Watch {
     /// For a connection that begins `now`.
     pub fn new(seconds: u16, now: Duration) -> Watch {
-        let allowed = (seconds > 0).then(|| Duration::from_millis(1_500 * u64::from(seconds)));
-        Watch { allowed, last_received: now }
+        Watch { last_received: now, keep_alive: seconds }
     }
 
     /// Something came.
@@ -98,7 +98,8 @@ impl Watch {
 
     /// When the client is gone unless something comes before; `None`: never.
     pub fn ends(&self) -> Option<Duration> {
-        self.allowed.map(|allowed| self.last_received + allowed)
+        let allowed = Duration::from_millis(1_500 * u64::from(self.keep_alive));
+        (self.keep_alive > 0).then(|| self.last_received + allowed)
     }
 }
 

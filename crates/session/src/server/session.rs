@@ -23,10 +23,8 @@ pub struct Session<M> {
     expiry: u32,
     /// The most seconds that it may.
     longest_expiry: u32,
-    /// When it ends, while there is no connection; `None`: not at all.
-    ends: Option<Duration>,
-    /// When the will is published, while there is no connection.
-    will_due: Option<Duration>,
+    /// Since when there is no connection, if there has been one.
+    left: Option<Duration>,
 }
 
 /// What has come due.
@@ -50,16 +48,14 @@ impl<M> Session<M> {
             will: None,
             expiry: 0,
             longest_expiry: 0,
-            ends: None,
-            will_due: None,
+            left: None,
         }
     }
 
     /// There is a connection. What was to happen without one does not. [MQTT-3.1.3-9]
     pub fn connected(&mut self, sender: Sender, granted: Granted, terms: &Terms, will: Option<Will>) {
         self.will = will.map(Box::new); // [MQTT-3.1.2-7]
-        self.will_due = None;
-        self.ends = None;
+        self.left = None;
         self.expiry = granted.session_expiry;
         self.longest_expiry = terms.session_expiry;
         self.window = granted.in_flight.get();
@@ -80,14 +76,22 @@ impl<M> Session<M> {
         if let Some(outbound) = &mut self.outbound {
             outbound.disconnected();
         }
-        // [MQTT-3.1.2-23]
-        self.ends = (self.expiry != NEVER).then(|| now + seconds(self.expiry));
-        self.will_due = self.will.as_ref().map(|will| now + seconds(will.delay));
+        self.left = Some(now);
+    }
+
+    /// When it ends, while there is no connection; `None`: not at all. [MQTT-3.1.2-23]
+    fn ends(&self) -> Option<Duration> {
+        self.left.filter(|_| self.expiry != NEVER).map(|left| left + seconds(self.expiry))
+    }
+
+    /// When the will is published, while there is no connection.
+    fn will_due(&self) -> Option<Duration> {
+        Some(self.left? + seconds(self.will.as_ref()?.delay))
     }
 
     /// The next moment at which something comes due; `None`: never.
     pub fn due(&self) -> Option<Duration> {
-        match (self.ends, self.will_due) {
+        match (self.ends(), self.will_due()) {
             (Some(ends), Some(will)) => Some(ends.min(will)),
             (ends, will) => ends.or(will),
         }
@@ -96,19 +100,14 @@ impl<M> Session<M> {
     /// What is due by `now`. The will does not wait any longer than the session. [MQTT-3.1.2-8]
     pub fn poll(&mut self, now: Duration) -> Due {
         let is_due = |moment: Option<Duration>| moment.is_some_and(|moment| moment <= now);
-        let ended = is_due(self.ends);
-        let will = if ended || is_due(self.will_due) { self.take_will() } else { None };
+        let ended = is_due(self.ends());
+        // It is published once. [MQTT-3.1.2-10]; 3.1.1: [MQTT-3.1.2-10]
+        let will = if ended || is_due(self.will_due()) { self.will.take() } else { None };
         Due { will, ended }
     }
 
     /// The session ends now, whatever its expiry: the client begins a new one. Gives its will, if one waits.
     pub fn end(&mut self) -> Option<Box<Will>> {
-        self.take_will()
-    }
-
-    /// It is published once. [MQTT-3.1.2-10]; 3.1.1: [MQTT-3.1.2-10]
-    fn take_will(&mut self) -> Option<Box<Will>> {
-        self.will_due = None;
         self.will.take()
     }
 
@@ -222,13 +221,13 @@ impl<M> Session<M> {
         })
     }
 
-    /// DISCONNECT takes it back. [MQTT-3.1.2-10]; 3.1.1: [MQTT-3.1.2-10]
     /// What is under way to the client, if anything is.
     #[inline]
     pub(super) fn outbound(&mut self) -> Option<&mut Outbound<M>> {
         self.outbound.as_deref_mut()
     }
 
+    /// DISCONNECT takes it back. [MQTT-3.1.2-10]; 3.1.1: [MQTT-3.1.2-10]
     pub(super) fn forget_will(&mut self) {
         self.will = None;
     }
