@@ -5,7 +5,6 @@ mod generations;
 mod label;
 mod path;
 mod shard;
-mod table;
 #[cfg(test)]
 mod tests;
 

@@ -6,9 +6,9 @@ use std::hash::{BuildHasher, Hash};
 use super::ends::{Ends, Reach, Roster};
 use super::label::Label;
 use super::path::{Path, Stem};
-use super::table::Table;
 use crate::key::Key;
 use crate::route::{Route, ShareId, Target};
+use crate::table::Table;
 
 /// No node.
 const NONE: u32 = Stem::Whole as u32 - 1;

@@ -1,11 +1,12 @@
 //! A hash table of small values, which are told apart by what they stand for.
-//!
-//! One value and its hash lie side by side, so that a look that finds its value at once touches one cache line; with
-//! a million entries that is what a look costs. Since the hash is kept, growing calls nobody.
 
-/// Values by hash, with linear probing.
+/// Small values by the hash of what they stand for, such as places in another table; with linear probing.
+///
+/// One value and its hash lie side by side, so that a look that finds its value at once touches one cache line; with
+/// a million entries that is what a look costs. Since the hash is kept, growing calls nobody. The hash should be one that
+/// nobody outside can foresee: who finds values with the same makes them slow to look up.
 #[derive(Debug)]
-pub(super) struct Table<T> {
+pub struct Table<T> {
     /// Their number is a power of two, or there is none.
     slots: Vec<Slot<T>>,
     len: usize,
@@ -23,6 +24,7 @@ const VACANT: u32 = 0;
 const FEW: usize = 8;
 
 impl<T: Copy + Default> Table<T> {
+    /// An empty one, which takes no memory.
     pub const fn new() -> Self {
         Self { slots: Vec::new(), len: 0 }
     }
@@ -112,6 +114,12 @@ impl<T: Copy + Default> Table<T> {
             place = (place + 1) & mask;
         }
         self.slots[place] = slot;
+    }
+}
+
+impl<T: Copy + Default> Default for Table<T> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
