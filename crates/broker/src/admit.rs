@@ -3,25 +3,25 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use mqway_codec::{Connect, Packet, PropertiesBuf, PropertyId, ReasonCode};
+use mqway_codec::{Connect, Decoder, Packet, PropertiesBuf, PropertyId, ReasonCode};
 use mqway_engine::{CloseCode, ConnId, Io};
-use mqway_routing::Hint;
 use mqway_session::server::{Fault, Hello, Refusal, answer_to_faulty};
 
-use crate::clients::{Author, Open, State, Timer};
+use crate::clients::{Open, State, Timer};
 use crate::core::{BrokerCore, Peer};
 use crate::counters::Tally;
-use crate::familiar::Familiar;
 use crate::mail::Mail;
 use crate::shared::SessionRef;
+
+/// Bytes of the largest CONNECT: each of its texts may have 64 KiB.
+const LARGEST_CONNECT: usize = 512 * 1024;
 
 impl BrokerCore {
     /// Looks for CONNECT in the first bytes of a client. Where the client is at home elsewhere, its connection goes
     /// there, and CONNECT is read again.
     pub(crate) fn first_packet(&mut self, io: &mut Io<Mail>, conn: ConnId, bytes: &[u8]) -> usize {
-        let Some(client) = self.clients.find(conn) else { return bytes.len() };
-        let State::Fresh { decoder, .. } = &mut client.state else { return 0 };
-        match decoder.clone().next(bytes) {
+        let limit = LARGEST_CONNECT.min(self.house.shared.terms.maximum_packet);
+        match Decoder::new(limit).next(bytes) {
             Ok(None) => 0,
             Ok(Some((Packet::Connect(connect), len))) => self.connect(io, conn, &connect, len),
             // The decoder lets nothing else pass, [MQTT-3.1.0-1].
@@ -123,30 +123,19 @@ impl BrokerCore {
         if let Some(load) = home.load {
             house.shared.loads.set_away(load, false);
         }
-        let open = Open {
-            receiver: hello.receiver(terms, io.now()),
-            familiar: Familiar::default(),
-            author: Author {
-                session,
-                version: hello.connect().version,
-                hint: Hint::default(),
-                last_topic: None,
-            },
-            replays: std::mem::take(&mut home.replays).into_vec().into(),
-            paused: false,
-        };
-        let mut out = Vec::new();
-        hello.connack(terms, present, assigned, &PropertiesBuf::new(), &mut out);
-        io.send(conn, &out); // [MQTT-3.1.4-5], [MQTT-3.2.0-1], [MQTT-3.2.0-2]; 3.1.1: [MQTT-3.1.4-4]
-        let due = open.receiver.silent_until();
+        let receiver = hello.receiver(terms, io.now());
+        let due = receiver.silent_until();
         if let Some(client) = self.clients.find(conn) {
-            let before = std::mem::replace(&mut client.state, State::Open(Box::new(open)));
-            // The timer for CONNECT is still set, and goes on with what is due later.
-            let set = matches!(before, State::Fresh { deadline, .. } if due >= Some(deadline));
-            if let Some(due) = due.filter(|_| !set) {
+            client.state = State::Open(Open { session, receiver, publishing: None, paused: false });
+            // Else the timer for CONNECT comes sooner, and is then set anew.
+            if let Some(due) = due.filter(|due| *due < client.wakes) {
+                client.wakes = due;
                 io.set_timer(due, Timer::Client { slot: conn.slot() as u32, tag: client.tag }.key());
             }
         }
+        let mut out = Vec::new();
+        hello.connack(terms, present, assigned, &PropertiesBuf::new(), &mut out);
+        io.send(conn, &out); // [MQTT-3.1.4-5], [MQTT-3.2.0-1], [MQTT-3.2.0-2]; 3.1.1: [MQTT-3.1.4-4]
         let tally = &mut self.house.desk.tally;
         tally.packets_received += 1;
         tally.packets_sent += 1;
@@ -154,9 +143,7 @@ impl BrokerCore {
         Tally::more(&mut tally.connected, 1);
         // What waited, and what was not acknowledged. [MQTT-4.4.0-1], [MQTT-4.8.2-4]
         self.house.desk.pump(io, session, None);
-        if let Some(open) = self.clients.find(conn).and_then(|client| client.open()) {
-            self.house.replay(io, open);
-        }
+        self.house.replay(io, session);
     }
 
     /// The session that a client goes on with, or a new one; and whether it was there.

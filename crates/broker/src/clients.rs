@@ -1,11 +1,10 @@
 //! The connections of one worker, as the broker sees them.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqway_codec::{Decoder, Version};
-use mqway_engine::ConnId;
+use mqway_codec::Version;
+use mqway_engine::{ConnId, Slots};
 use mqway_routing::{Hint, RetainedCursor};
 use mqway_session::server::Receiver;
 
@@ -17,27 +16,34 @@ pub(crate) struct Client {
     pub conn: ConnId,
     /// Tells its timers from those of a connection that had the same place.
     pub tag: u32,
+    /// When its timer comes. One that comes before was set when this was to be sooner, and means nothing.
+    pub wakes: Duration,
     pub state: State,
 }
 
 /// How far it is.
 pub(crate) enum State {
-    /// CONNECT is awaited, at the latest until then.
-    Fresh { decoder: Decoder, deadline: Duration },
+    /// CONNECT is awaited, at the latest until the timer comes.
+    Fresh,
     /// CONNECT was accepted.
-    Open(Box<Open>),
+    Open(Open),
 }
 
 /// An accepted client's connection, but for the sending half, which the session has.
 pub(crate) struct Open {
+    pub session: SessionRef,
     pub receiver: Receiver,
+    /// Made with its first PUBLISH: many clients only listen.
+    pub publishing: Option<Box<Publishing>>,
+    /// Its reading is stopped, until its own output or another worker has caught up.
+    pub paused: bool,
+}
+
+/// What is remembered of a client's messages.
+pub(crate) struct Publishing {
     /// How its last PUBLISH began.
     pub familiar: Familiar,
     pub author: Author,
-    /// Retained messages that it is still to get; the last one is under way.
-    pub replays: VecDeque<Replay>,
-    /// Its reading is stopped, until its own output or another worker has caught up.
-    pub paused: bool,
 }
 
 /// Whose messages they are, and what is remembered of them.
@@ -58,56 +64,43 @@ pub(crate) struct Replay {
 /// The connections by place.
 #[derive(Default)]
 pub(crate) struct Clients {
-    places: Vec<Option<Client>>,
+    places: Slots<Client>,
     last_tag: u32,
 }
 
 impl Clients {
-    /// Adds a connection; its tag.
-    pub fn insert(&mut self, conn: ConnId, state: State) -> u32 {
-        if self.places.len() <= conn.slot() {
-            self.places.resize_with(conn.slot() + 1, || None);
-        }
+    /// Adds a connection whose CONNECT is to come by then; its tag.
+    pub fn insert(&mut self, conn: ConnId, deadline: Duration) -> u32 {
         self.last_tag = self.last_tag.wrapping_add(1);
-        self.places[conn.slot()] = Some(Client { conn, tag: self.last_tag, state });
+        let client = Client { conn, tag: self.last_tag, wakes: deadline, state: State::Fresh };
+        self.places.insert(conn.slot(), client);
         self.last_tag
     }
 
     /// Takes a connection out.
     pub fn remove(&mut self, conn: ConnId) -> Option<Client> {
         self.find(conn)?;
-        self.places.get_mut(conn.slot())?.take()
+        self.places.remove(conn.slot())
     }
 
     #[inline]
     pub fn find(&mut self, conn: ConnId) -> Option<&mut Client> {
-        self.places.get_mut(conn.slot())?.as_mut().filter(|client| client.conn == conn)
+        self.places.find(conn.slot()).filter(|client| client.conn == conn)
     }
 
     /// The connection with this tag at this place.
     pub fn tagged(&mut self, slot: usize, tag: u32) -> Option<&mut Client> {
-        self.places.get_mut(slot)?.as_mut().filter(|client| client.tag & TAG == tag & TAG)
+        self.places.find(slot).filter(|client| client.tag & TAG == tag & TAG)
     }
 
     /// Whether the connection with this tag is still at this place.
     pub fn is_tagged(&self, slot: usize, tag: u32) -> bool {
-        let client = self.places.get(slot).and_then(Option::as_ref);
-        client.is_some_and(|client| client.tag & TAG == tag & TAG)
-    }
-
-    /// The most replays that wait on a connection.
-    #[cfg(test)]
-    pub fn longest_replays(&self) -> usize {
-        let opens = self.places.iter().flatten().filter_map(|client| match &client.state {
-            State::Open(open) => Some(open.replays.len()),
-            State::Fresh { .. } => None,
-        });
-        opens.max().unwrap_or(0)
+        self.places.look(slot).is_some_and(|client| client.tag & TAG == tag & TAG)
     }
 
     /// All of them.
     pub fn all(&self) -> Vec<ConnId> {
-        self.places.iter().flatten().map(|client| client.conn).collect()
+        self.places.iter().map(|(_, client)| client.conn).collect()
     }
 }
 
@@ -115,8 +108,16 @@ impl Client {
     pub fn open(&mut self) -> Option<&mut Open> {
         match &mut self.state {
             State::Open(open) => Some(open),
-            State::Fresh { .. } => None,
+            State::Fresh => None,
         }
+    }
+}
+
+impl Publishing {
+    /// One that has not sent anything yet.
+    pub fn new(session: SessionRef, version: Version) -> Publishing {
+        let author = Author { session, version, hint: Hint::default(), last_topic: None };
+        Publishing { familiar: Familiar::default(), author }
     }
 }
 
@@ -186,7 +187,6 @@ mod tests {
 
     #[test]
     fn an_idle_client_is_small() {
-        assert!(size_of::<Client>() <= 64, "{}", size_of::<Client>());
-        assert!(size_of::<Open>() <= 160, "{}", size_of::<Open>());
+        assert!(size_of::<Client>() <= 112, "{}", size_of::<Client>());
     }
 }

@@ -4,7 +4,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mqway_codec::Decoder;
 use mqway_engine::{CloseCode, ConnId, Core, Io, Origin, Why};
 use mqway_session::server::{Fault, farewell};
 
@@ -35,9 +34,6 @@ pub(crate) struct BrokerCore {
     began: bool,
 }
 
-/// Bytes of the largest CONNECT: each of its texts may have 64 KiB.
-const LARGEST_CONNECT: usize = 512 * 1024;
-
 /// A timer that comes so much too late shows that the whole worker was away: the machine slept, or was too busy.
 const AWAY: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -63,10 +59,8 @@ impl BrokerCore {
 
     /// A connection whose CONNECT is to come.
     fn expect_connect(&mut self, io: &mut Io<Mail>, conn: ConnId) {
-        let limits = &self.house.shared.limits;
-        let deadline = io.now() + limits.connect_time;
-        let decoder = Decoder::new(LARGEST_CONNECT.min(self.house.shared.terms.maximum_packet));
-        let tag = self.clients.insert(conn, State::Fresh { decoder, deadline });
+        let deadline = io.now() + self.house.shared.limits.connect_time;
+        let tag = self.clients.insert(conn, deadline);
         io.set_timer(deadline, Timer::Client { slot: conn.slot() as u32, tag }.key());
     }
 
@@ -75,7 +69,7 @@ impl BrokerCore {
         let Some(client) = self.clients.find(conn) else { return };
         // Before CONNACK there is no word for it. [MQTT-3.14.0-1]
         if let Some(open) = client.open() {
-            let session = open.author.session;
+            let session = open.session;
             let version = open.receiver.version();
             if let Some(home) = self.house.desk.sessions.find(session) {
                 let most = home.state.sender().map_or(u32::MAX, |sender| sender.maximum_packet());
@@ -102,14 +96,13 @@ impl BrokerCore {
     pub(crate) fn forget(&mut self, io: &mut Io<Mail>, conn: ConnId) {
         let Some(mut client) = self.clients.remove(conn) else { return };
         let Some(open) = client.open() else { return };
-        let session = open.author.session;
+        let session = open.session;
         let house = &mut self.house;
         let Some(home) = house.desk.sessions.find(session).filter(|home| home.conn == Some(conn)) else {
             return;
         };
         home.conn = None;
         home.blocked = false;
-        home.replays = Vec::from(std::mem::take(&mut open.replays)).into_boxed_slice();
         if let Some(load) = home.load {
             house.shared.loads.set_away(load, true);
         }
@@ -127,7 +120,7 @@ impl BrokerCore {
             let Some(home) = self.house.desk.sessions.find(session) else { continue };
             let Some(conn) = home.conn else { continue };
             if io.queued(conn) <= enough {
-                self.go_on(io, conn, session);
+                self.go_on(io, session);
             } else if self
                 .clients
                 .find(conn)
@@ -147,13 +140,11 @@ impl BrokerCore {
     }
 
     /// A receiver has room again.
-    fn go_on(&mut self, io: &mut Io<Mail>, conn: ConnId, session: SessionRef) {
+    fn go_on(&mut self, io: &mut Io<Mail>, session: SessionRef) {
         let Some(home) = self.house.desk.sessions.find(session) else { return };
         home.blocked = false;
         self.house.desk.pump(io, session, None);
-        if let Some(open) = self.clients.find(conn).and_then(|client| client.open()) {
-            self.house.replay(io, open);
-        }
+        self.house.replay(io, session);
     }
 
     /// Stops the reading of a publisher while other workers are behind with what it has sent.
@@ -185,31 +176,31 @@ impl BrokerCore {
 
     fn client_timer(&mut self, io: &mut Io<Mail>, slot: u32, tag: u32) {
         let Some(client) = self.clients.tagged(slot as usize, tag) else { return };
-        let conn = client.conn;
-        let due = match &client.state {
-            State::Fresh { deadline, .. } => Some(*deadline),
-            State::Open(open) => open.receiver.silent_until(),
-        };
-        let Some(due) = due else { return };
-        if due > io.now() {
-            return io.set_timer(due, Timer::Client { slot, tag }.key());
+        let (conn, now) = (client.conn, io.now());
+        if client.wakes > now {
+            return;
         }
         match &mut client.state {
-            State::Fresh { .. } => {
+            State::Fresh => {
                 self.house.desk.tally.connect_timeouts += 1;
                 log::info!("{}: closed: no CONNECT in time", Peer(io.peer(conn)));
                 self.forget(io, conn);
                 io.close(conn, CloseCode::POLICY);
             }
-            // What it has said meanwhile may lie unread: because the worker itself was away, or because it is not read
-            // while it is slow to take what it gets.
-            State::Open(open) if io.now() - due > AWAY || (open.paused && io.has_moved(conn)) => {
-                open.receiver.heard(io.now());
-                if let Some(due) = open.receiver.silent_until() {
-                    io.set_timer(due, Timer::Client { slot, tag }.key());
+            State::Open(open) => {
+                let mut due = open.receiver.silent_until();
+                // What it has said meanwhile may lie unread: because the worker itself was away, or because it is not
+                // read while it is slow to take what it gets.
+                let excused = |due| due <= now && (now - due > AWAY || (open.paused && io.has_moved(conn)));
+                if due.is_some_and(excused) {
+                    open.receiver.heard(now);
+                    due = open.receiver.silent_until();
                 }
-            }
-            State::Open(_) => {
+                let Some(due) = due else { return };
+                if due > now {
+                    client.wakes = due;
+                    return io.set_timer(due, Timer::Client { slot, tag }.key());
+                }
                 self.house.desk.tally.keep_alive_timeouts += 1;
                 self.end(io, conn, &Fault::KeepAlive); // [MQTT-3.1.2-22]
             }
@@ -237,7 +228,7 @@ impl Core for BrokerCore {
     fn data(&mut self, io: &mut Io<Mail>, conn: ConnId, bytes: &mut [u8]) -> usize {
         let Some(client) = self.clients.find(conn) else { return bytes.len() };
         let greeted = match &client.state {
-            State::Fresh { .. } => self.first_packet(io, conn, bytes),
+            State::Fresh => self.first_packet(io, conn, bytes),
             State::Open(_) => 0,
         };
         // What stands right behind CONNECT is as good as what comes later (5.0 §3.1.4), except after a refusal, when
@@ -283,7 +274,7 @@ impl Core for BrokerCore {
         io.has_moved(conn); // From now on it counts.
         io.pause(conn);
         self.house.desk.tally.pauses += 1;
-        if let Some(home) = self.house.desk.sessions.find(open.author.session) {
+        if let Some(home) = self.house.desk.sessions.find(open.session) {
             home.blocked = true;
             if let Some(load) = home.load {
                 self.house.shared.loads.set_away(load, true);
@@ -295,12 +286,12 @@ impl Core for BrokerCore {
         let Some(open) = self.clients.find(conn).and_then(|client| client.open()) else { return };
         open.paused = false;
         open.receiver.heard(io.now());
-        let session = open.author.session;
+        let session = open.session;
         io.resume(conn);
         if let Some(load) = self.house.desk.sessions.find(session).and_then(|home| home.load) {
             self.house.shared.loads.set_away(load, false);
         }
-        self.go_on(io, conn, session);
+        self.go_on(io, session);
     }
 
     fn arrived(&mut self, io: &mut Io<Mail>, conn: ConnId, _: Mail) {

@@ -216,7 +216,7 @@ impl Desk {
         let qos = draft.qos.min(grant.qos); // [MQTT-3.8.4-8]
         // [MQTT-3.3.1-12], [MQTT-3.3.1-13]; 3.1.1: [MQTT-3.3.1-9]
         let retain = grant.retain_as_published && draft.retain;
-        if let Some(local) = &home.local {
+        if let Some(local) = home.local() {
             if local.try_send(draft.shared()).is_err() {
                 self.tally.dropped_local += 1;
             }

@@ -7,7 +7,7 @@ use mqway_engine::{ConnId, Io};
 use mqway_routing::{Hint, RouteCache};
 use mqway_session::server::{Event, Fault, Incoming};
 
-use crate::clients::{Author, Open, Timer};
+use crate::clients::{Author, Open, Publishing, Timer};
 use crate::counters::Tally;
 use crate::deliver::{Desk, release};
 use crate::mail::Mail;
@@ -61,12 +61,13 @@ impl House {
 
     /// Serves the packets in `bytes`. Returns how many bytes are done with, and what follows.
     pub fn serve(&mut self, io: &mut Io<Mail>, conn: ConnId, open: &mut Open, bytes: &[u8]) -> (usize, Then) {
-        let (version, session) = (open.author.version, open.author.session);
+        let (version, session) = (open.receiver.version(), open.session);
         let mut used = 0;
         open.receiver.heard(io.now());
         loop {
             let rest = &bytes[used..];
-            if let Some((publish, len)) = open.familiar.next(version, self.shared.terms.maximum_packet, rest)
+            if let Some(Publishing { familiar, author }) = open.publishing.as_deref_mut()
+                && let Some((publish, len)) = familiar.next(version, self.shared.terms.maximum_packet, rest)
             {
                 used += len;
                 self.desk.tally.packets_received += 1;
@@ -74,7 +75,7 @@ impl House {
                 let Some(home) = self.desk.sessions.find(session) else { return (used, Then::Leave) };
                 match open.receiver.publish(&mut home.state, publish, &mut self.answer) {
                     Ok(Some(incoming)) => {
-                        self.take_over(io, &incoming, raw, &mut open.author);
+                        self.take_over(io, &incoming, raw, author);
                     }
                     Ok(None) => {}
                     Err(fault) => return (used, Then::End(fault)),
@@ -97,8 +98,10 @@ impl House {
             match event {
                 Event::None => {}
                 Event::Publish(incoming) => {
-                    open.familiar.remember(&incoming.publish);
-                    self.take_over(io, &incoming, None, &mut open.author);
+                    let publishing =
+                        open.publishing.get_or_insert_with(|| Box::new(Publishing::new(session, version)));
+                    publishing.familiar.remember(&incoming.publish);
+                    self.take_over(io, &incoming, None, &mut publishing.author);
                 }
                 Event::Done(delivery, reason) => {
                     if reason.is_error() {
@@ -108,7 +111,7 @@ impl House {
                         self.desk.done(session, &delivery);
                     }
                     self.desk.pump(io, session, None);
-                    self.replay(io, open);
+                    self.replay(io, session);
                 }
                 Event::Received(delivery) => {
                     if let Some(delivery) = delivery {
@@ -116,13 +119,11 @@ impl House {
                     }
                 }
                 Event::Subscribe(subscribe) => {
-                    let replays = match self.subscribe(version, session, &subscribe) {
-                        Ok(replays) => replays,
-                        Err(fault) => return (used, Then::End(fault)),
-                    };
+                    if let Err(fault) = self.subscribe(version, session, &subscribe) {
+                        return (used, Then::End(fault));
+                    }
                     self.send_answer(io, conn);
-                    self.add_replays(open, replays);
-                    self.replay(io, open);
+                    self.replay(io, session);
                 }
                 Event::Unsubscribe(unsubscribe) => {
                     if let Err(fault) = self.unsubscribe(version, session, &unsubscribe) {

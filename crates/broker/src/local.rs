@@ -28,7 +28,7 @@ impl Locals {
         let name = format!("\0{number}");
         let session = house.desk.sessions.insert(house.desk.worker, &name, 0);
         let Some(home) = house.desk.sessions.find(session) else { return };
-        home.local = Some(to.clone());
+        home.set_local(to.clone());
         home.add_filter(filter.as_str());
         self.by_number.insert(number, session);
         Tally::more(&mut house.desk.tally.sessions, 1);

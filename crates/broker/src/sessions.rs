@@ -1,11 +1,13 @@
 //! The sessions that are at home on one worker.
 
-use std::collections::HashMap;
+use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use mqway_engine::ConnId;
+use mqway_engine::{ConnId, Slots};
+use mqway_routing::Table;
 use mqway_session::server::Session;
 
 use crate::clients::Replay;
@@ -15,7 +17,7 @@ use crate::shared::SessionRef;
 
 /// A session with what the broker keeps of it.
 pub(crate) struct Home {
-    pub client_id: Arc<str>,
+    pub client_id: Box<str>,
     pub state: Session<Delivery>,
     /// Its connection, while there is one.
     pub conn: Option<ConnId>,
@@ -29,38 +31,46 @@ pub(crate) struct Home {
     pub timer: Option<Duration>,
     /// Present while it takes part in shared subscriptions.
     pub load: Option<LoadId>,
-    /// Retained messages that it is still to get when its client is back.
-    pub replays: Box<[Replay]>,
-    /// It belongs to the program around the broker, and has no connection.
-    pub local: Option<SyncSender<Arc<Message>>>,
+    rare: Option<Box<Rare>>,
+    /// Of its [`SessionRef`].
+    generation: u16,
 }
+
+/// What few sessions have, most of them for a moment only.
+#[derive(Default)]
+struct Rare {
+    /// Retained messages that it is still to get, those of the latest subscription first; the last ones are under way.
+    replays: VecDeque<Replay>,
+    /// It belongs to the program around the broker, and has no connection.
+    local: Option<SyncSender<Arc<Message>>>,
+}
+
+/// Replays that may wait beyond two for each subscription before it is looked which of them are of use.
+const MOST_REPLAYS_OF_NONE: usize = 16;
 
 /// Sessions by place and by client identifier.
 #[derive(Default)]
 pub(crate) struct Sessions {
-    places: Vec<Place>,
-    free: Vec<u32>,
-    by_client: HashMap<Arc<str>, u32>,
-}
-
-#[derive(Default)]
-struct Place {
-    generation: u16,
-    home: Option<Box<Home>>,
+    places: Slots<Home>,
+    /// How many places were ever in use.
+    used: u32,
+    /// The names of the next sessions at places that were in use.
+    free: Vec<SessionRef>,
+    /// Places by the hash of the client identifier.
+    by_client: Table<u32>,
+    hasher: RandomState,
 }
 
 impl Sessions {
     /// Makes a session for a client that has none. `worker` is where this is.
     pub fn insert(&mut self, worker: usize, client_id: &str, queue_limit: usize) -> SessionRef {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Place::default());
-            (self.places.len() - 1) as u32
+        let session = self.free.pop().unwrap_or_else(|| {
+            self.used += 1;
+            SessionRef { worker: worker as u16, generation: 0, slot: self.used - 1 }
         });
-        let client_id: Arc<str> = client_id.into();
-        self.by_client.insert(client_id.clone(), slot);
-        let place = &mut self.places[slot as usize];
-        place.home = Some(Box::new(Home {
-            client_id,
+        self.by_client.insert(self.hash(client_id), session.slot);
+        let home = Home {
+            client_id: client_id.into(),
             state: Session::new(queue_limit),
             conn: None,
             filters: Vec::new(),
@@ -68,46 +78,56 @@ impl Sessions {
             blocked: false,
             timer: None,
             load: None,
-            replays: Box::default(),
-            local: None,
-        }));
-        SessionRef { worker: worker as u16, generation: place.generation, slot }
+            rare: None,
+            generation: session.generation,
+        };
+        self.places.insert(session.slot as usize, home);
+        session
     }
 
     /// Takes a session out.
-    pub fn remove(&mut self, session: SessionRef) -> Option<Box<Home>> {
+    pub fn remove(&mut self, session: SessionRef) -> Option<Home> {
         self.find(session)?;
-        let place = self.places.get_mut(session.slot as usize)?;
-        let home = place.home.take()?;
-        place.generation = place.generation.wrapping_add(1);
-        self.free.push(session.slot);
-        self.by_client.remove(&home.client_id);
+        let home = self.places.remove(session.slot as usize)?;
+        self.by_client.remove(self.hash(&home.client_id), |slot| slot == session.slot);
+        self.free.push(SessionRef { generation: session.generation.wrapping_add(1), ..session });
         Some(home)
     }
 
     /// The session of this name, if it lives.
     #[inline]
     pub fn find(&mut self, session: SessionRef) -> Option<&mut Home> {
-        let place = self.places.get_mut(session.slot as usize)?;
-        if place.generation == session.generation { place.home.as_deref_mut() } else { None }
+        self.places.find(session.slot as usize).filter(|home| home.generation == session.generation)
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.places.len() - self.free.len()
+        self.used as usize - self.free.len()
     }
 
     /// Whether the session of this name lives.
     pub fn lives(&self, session: SessionRef) -> bool {
-        let place = self.places.get(session.slot as usize);
-        place.is_some_and(|place| place.generation == session.generation && place.home.is_some())
+        let home = self.places.look(session.slot as usize);
+        home.is_some_and(|home| home.generation == session.generation)
     }
 
     /// The session of a client.
     pub fn of_client(&self, worker: usize, client_id: &str) -> Option<SessionRef> {
-        let slot = *self.by_client.get(client_id)?;
-        let generation = self.places.get(slot as usize)?.generation;
-        Some(SessionRef { worker: worker as u16, generation, slot })
+        let home = |slot: u32| self.places.look(slot as usize);
+        let is_it = |slot| home(slot).is_some_and(|home| *home.client_id == *client_id);
+        let slot = self.by_client.find(self.hash(client_id), is_it)?;
+        Some(SessionRef { worker: worker as u16, generation: home(slot)?.generation, slot })
+    }
+
+    /// The most replays that wait in a session.
+    #[cfg(test)]
+    pub fn longest_replays(&self) -> usize {
+        let rare = self.places.iter().filter_map(|(_, home)| home.rare.as_ref());
+        rare.map(|rare| rare.replays.len()).max().unwrap_or(0)
+    }
+
+    fn hash(&self, client_id: &str) -> u32 {
+        self.hasher.hash_one(client_id) as u32
     }
 }
 
@@ -125,6 +145,50 @@ impl Home {
                 true
             }
         }
+    }
+
+    /// Where its messages go if it belongs to the program around the broker.
+    #[inline]
+    pub fn local(&self) -> Option<&SyncSender<Arc<Message>>> {
+        self.rare.as_ref()?.local.as_ref()
+    }
+
+    /// It belongs to the program around the broker.
+    pub fn set_local(&mut self, to: SyncSender<Arc<Message>>) {
+        self.rare.get_or_insert_default().local = Some(to);
+    }
+
+    /// Remembers which retained messages it is to get. They follow those that it is getting already.
+    pub fn add_replays(&mut self, replays: Vec<Replay>) {
+        if replays.is_empty() {
+            return;
+        }
+        let all = &mut self.rare.get_or_insert_default().replays;
+        replays.into_iter().for_each(|replay| all.push_front(replay));
+        // A client that subscribes again and again while it takes nothing gets nothing more by that.
+        if all.len() > 2 * self.filters.len() + MOST_REPLAYS_OF_NONE {
+            let mut newer = HashSet::new();
+            all.retain(|replay| {
+                let filter = replay.cursor.filter().map(|filter| Box::from(filter.as_str()));
+                filter
+                    .is_some_and(|filter| self.filters.binary_search(&filter).is_ok() && newer.insert(filter))
+            });
+        }
+    }
+
+    /// Takes out the retained messages that it is to get next.
+    pub fn next_replay(&mut self) -> Option<Replay> {
+        let rare = self.rare.as_mut()?;
+        let next = rare.replays.pop_back();
+        if rare.replays.is_empty() && rare.local.is_none() {
+            self.rare = None;
+        }
+        next
+    }
+
+    /// Puts back what is left of those that [`Home::next_replay`] gave.
+    pub fn put_back_replay(&mut self, replay: Replay) {
+        self.rare.get_or_insert_default().replays.push_back(replay);
     }
 
     /// Forgets a filter.

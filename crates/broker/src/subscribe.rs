@@ -1,7 +1,5 @@
 //! SUBSCRIBE and UNSUBSCRIBE, and the retained messages that follow.
 
-use std::collections::{HashSet, VecDeque};
-
 use mqway_codec::{
     QoS, ReasonCode, ReasonCodesBuf, RetainHandling, Subscribe, Subscription, SubscriptionId, TopicFilter,
     Unsubscribe, Version,
@@ -10,7 +8,7 @@ use mqway_engine::Io;
 use mqway_routing::{RetainedCursor, Scan};
 use mqway_session::server::{Fault, suback, unsuback};
 
-use crate::clients::{Open, Replay};
+use crate::clients::Replay;
 use crate::deliver::Grant;
 use crate::house::{House, too_many_levels};
 use crate::mail::Mail;
@@ -21,11 +19,8 @@ use crate::shared::{Agreed, SessionRef};
 /// Retained messages that are looked at before others get their turn.
 const RETAINED_AT_ONCE: usize = 512;
 
-/// Replays that may wait beyond two for each subscription before it is looked which of them are of use.
-const MOST_REPLAYS_OF_NONE: usize = 16;
-
 impl House {
-    /// Makes subscriptions and answers. Returns which retained messages are to follow, the last one first.
+    /// Makes subscriptions and answers. [`House::replay`] then sends the retained messages that are to follow.
     ///
     /// # Errors
     /// If one is refused, and the client's version has no word for that; or if the answer is larger than it takes.
@@ -34,7 +29,7 @@ impl House {
         version: Version,
         session: SessionRef,
         subscribe: &Subscribe<'_>,
-    ) -> Result<Vec<Replay>, Fault> {
+    ) -> Result<(), Fault> {
         let identifier = subscribe.properties.subscription_identifiers().next();
         let mut codes = ReasonCodesBuf::new();
         let mut replays = Vec::new();
@@ -58,8 +53,10 @@ impl House {
         // [MQTT-3.8.4-1], [MQTT-3.8.4-2], [MQTT-3.8.4-6]
         suback(version, subscribe.packet_id, codes.as_codes(), &mut self.answer);
         self.check_answer(session)?;
-        replays.reverse();
-        Ok(replays)
+        if let Some(home) = self.desk.sessions.find(session) {
+            home.add_replays(replays);
+        }
+        Ok(())
     }
 
     fn subscribe_one(
@@ -80,7 +77,7 @@ impl House {
         if share.is_some() && home.load.is_none() {
             home.load = shared.loads.add();
             if let Some(load) = home.load {
-                shared.loads.set_away(load, home.conn.is_none() && home.local.is_none());
+                shared.loads.set_away(load, home.conn.is_none() && home.local().is_none());
             }
         }
         let load = home.load.filter(|_| share.is_some());
@@ -154,42 +151,24 @@ impl House {
         self.check_answer(session)
     }
 
-    /// Remembers which retained messages a client is to get. They follow those that it is getting already.
-    pub(crate) fn add_replays(&mut self, open: &mut Open, replays: Vec<Replay>) {
-        for replay in replays.into_iter().rev() {
-            open.replays.push_front(replay);
-        }
-        let Some(home) = self.desk.sessions.find(open.author.session) else { return };
-        // A client that subscribes again and again while it takes nothing gets nothing more by that.
-        if open.replays.len() > 2 * home.filters.len() + MOST_REPLAYS_OF_NONE {
-            let mut newer = HashSet::new();
-            open.replays.retain(|replay| {
-                let filter = replay.cursor.filter().map(|filter| Box::from(filter.as_str()));
-                filter
-                    .is_some_and(|filter| home.filters.binary_search(&filter).is_ok() && newer.insert(filter))
-            });
-        }
-    }
-
     /// Sends some more of the retained messages that a client is to get, as fast as it takes them.
-    pub(crate) fn replay(&mut self, io: &mut Io<Mail>, open: &mut Open) {
-        let session = open.author.session;
+    pub(crate) fn replay(&mut self, io: &mut Io<Mail>, session: SessionRef) {
         let mut found = Vec::new();
-        while let Some(replay) = open.replays.back_mut() {
+        loop {
             let Some(home) = self.desk.sessions.find(session) else { return };
             if home.blocked || home.state.queued() > 0 {
                 return; // Whatever frees it calls again.
             }
+            let Some(mut replay) = home.next_replay() else { return };
             let shared = self.shared.clone();
             // What was agreed last, if the subscription is still there. [MQTT-3.8.4-3], [MQTT-3.10.4-2]
             let agreed = replay.cursor.filter().and_then(|filter| shared.index.options(filter, session));
-            let Some(agreed) = agreed else {
-                open.replays.pop_back();
-                continue;
-            };
+            let Some(agreed) = agreed else { continue };
             // [MQTT-3.8.3-3]: also where they come later.
             let own = agreed.no_local.then(|| shared.publisher(&home.client_id));
-            let Some(mut room) = self.room_for_retained(io, session, agreed.qos) else { return };
+            let Some(mut room) = self.room_for_retained(io, session, agreed.qos) else {
+                return self.replay_later(session, replay);
+            };
             let scan = shared.retained.scan_while(&mut replay.cursor, RETAINED_AT_ONCE, |_, retained| {
                 let is_own = own.is_some() && retained.publisher == own;
                 let takes = is_own || room.takes(retained.message.size());
@@ -209,19 +188,20 @@ impl House {
                 let serial = self.desk.next_serial();
                 self.desk.deliver(io, session, &mut Draft::of(serial, &message, None), &grant);
             }
-            if scan == Scan::Done {
-                open.replays.pop_back();
-                if open.replays.is_empty() {
-                    // Nearly all connections never need it again.
-                    open.replays = VecDeque::new();
-                }
-            } else {
+            if scan == Scan::More {
+                self.replay_later(session, replay);
                 if !stuck {
                     // The others' turn; then this goes on.
                     self.desk.unfinished.push(session);
                 }
                 return;
             }
+        }
+    }
+
+    fn replay_later(&mut self, session: SessionRef, replay: Replay) {
+        if let Some(home) = self.desk.sessions.find(session) {
+            home.put_back_replay(replay);
         }
     }
 

@@ -129,7 +129,7 @@ fn who_subscribes_again_and_again_without_taking_anything_piled_up_what_was_to_c
         world.run(Duration::from_millis(1));
     }
     world.settle();
-    let longest = world.sim.core(0).clients.longest_replays();
+    let longest = world.sim.core(0).house.desk.sessions.longest_replays();
     assert!(longest <= 20, "{longest}");
 }
 
