@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use mqway_transport::Stack;
 
 use crate::timers::Moment;
+use crate::waiting::Waiting;
 use crate::{Origin, Why};
 
 /// How far a connection is.
@@ -30,13 +31,7 @@ pub(crate) struct Conn {
     pub stack: Option<Box<Stack>>,
     /// The socket's peer, or the verified one that a PROXY header or a trusted forwarder named.
     pub peer: Option<SocketAddr>,
-    /// Application bytes that the core has not used yet.
-    pub unread: Vec<u8>,
-    /// What is to be sent, before encryption.
-    pub plain: Vec<u8>,
-    /// What is being written to the socket, from `written` on.
-    pub wire: Vec<u8>,
-    pub written: usize,
+    pub waiting: Waiting,
     /// What this connection adds to the engine's count of buffered bytes.
     pub accounted: usize,
     /// The end of the present phase, for those that are bounded in time.
@@ -78,10 +73,7 @@ impl Conn {
             origin,
             stack: None,
             peer,
-            unread: Vec::new(),
-            plain: Vec::new(),
-            wire: Vec::new(),
-            written: 0,
+            waiting: Waiting::default(),
             accounted: 0,
             deadline: Moment::NEVER,
             flags: Flags::default(),
@@ -90,7 +82,7 @@ impl Conn {
 
     /// Bytes that wait to be written.
     pub fn queued(&self) -> usize {
-        self.plain.len() + self.wire.len() - self.written
+        self.waiting.queued()
     }
 
     /// Whether the shell should read the socket now.
@@ -119,6 +111,6 @@ mod tests {
 
     #[test]
     fn a_connection_is_small() {
-        assert!(size_of::<Conn>() <= 256, "{}", size_of::<Conn>());
+        assert!(size_of::<Conn>() <= 96, "{}", size_of::<Conn>());
     }
 }

@@ -18,6 +18,7 @@ use crate::conn::{Conn, Phase, deadline_name};
 use crate::counters::add;
 use crate::io::{Effect, Shared};
 use crate::timers::{Due, Moment, ShellDue};
+use crate::waiting::Buffers;
 use crate::{ConnId, Core, Counters, Io, ListenerId, Origin, Why};
 
 /// How often in one tick the core may answer to what its own answers brought about, before others get their turn.
@@ -94,7 +95,7 @@ impl<C: Core> Driver<C> {
         if options.tunnel.is_none() && options.tls.is_none() && options.websocket.is_none() {
             return self.open(id);
         }
-        match Stack::client(options, &mut conn.plain) {
+        match Stack::client(options, &mut conn.waiting.buffers().plain) {
             Ok(stack) => conn.stack = Some(Box::new(stack)),
             Err(error) => return self.fail(id, Why::Transport(error)),
         }
@@ -129,16 +130,18 @@ impl<C: Core> Driver<C> {
 
         let in_place = stack.stage() == Stage::Open && !stack.must_seal();
         let stuffed = stack.stage() == Stage::Open && conn.flags.blocked;
-        let gathered = conn.plain.len();
+        let plain = &mut conn.waiting.buffers().plain;
+        let gathered = plain.len();
         let mut scratch = std::mem::take(&mut self.scratch);
-        let result = stack.receive(&mut buffer.space()[..len], &mut scratch, &mut conn.plain);
+        let result = stack.receive(&mut buffer.space()[..len], &mut scratch, plain);
         match result {
             Ok(received) => {
                 // A peer that pings and never reads would have its pongs pile up here.
                 if stuffed && !received.ended && received.failed.is_none() {
-                    conn.plain.truncate(gathered);
+                    plain.truncate(gathered);
                 }
-                let says_something = conn.plain.len() > gathered || stack.must_seal();
+                let says_something = plain.len() > gathered || stack.must_seal();
+                conn.waiting.trim();
                 if says_something {
                     self.io.mark_dirty(id);
                 }
@@ -276,13 +279,13 @@ impl<C: Core> Driver<C> {
     /// Shows the core some of the bytes read, after those that it left unused before.
     fn deliver_read(&mut self, id: ConnId, buffer: &mut ReadBuffer, read: Range<usize>) {
         let Some(conn) = self.io.table.find(id) else { return };
-        if conn.flags.paused || conn.unread.len() > HEADROOM || conn.phase == Phase::Closing {
+        if conn.flags.paused || conn.waiting.unread() > HEADROOM || conn.phase == Phase::Closing {
             return self.deliver(id, &mut buffer.space()[read]);
         }
         if read.is_empty() {
             return;
         }
-        let mut before = std::mem::take(&mut conn.unread);
+        let mut before = conn.waiting.take_unread();
         let data = buffer.joined(&before, read);
         if before.capacity() > 0 {
             self.io.pool.take_back(&mut before);
@@ -299,11 +302,11 @@ impl<C: Core> Driver<C> {
         }
         if conn.flags.paused {
             self.keep(id, data, 0);
-        } else if conn.unread.is_empty() {
+        } else if conn.waiting.unread() == 0 {
             let used = self.core.data(&mut self.io, id, data);
             self.keep(id, data, used);
         } else {
-            conn.unread.extend_from_slice(data);
+            conn.waiting.buffers().unread.extend_from_slice(data);
             self.show_unread(id);
         }
     }
@@ -311,18 +314,18 @@ impl<C: Core> Driver<C> {
     /// Shows the core what it left unused.
     fn show_unread(&mut self, id: ConnId) {
         let Some(conn) = self.io.table.find(id) else { return };
-        let mut unread = std::mem::take(&mut conn.unread);
+        let mut unread = conn.waiting.take_unread();
         let used = self.core.data(&mut self.io, id, &mut unread).min(unread.len());
         unread.drain(..used);
         self.io.pool.shrink(&mut unread);
         match self.io.table.find(id) {
             Some(conn) if !unread.is_empty() => {
-                conn.unread = unread;
+                conn.waiting.buffers().unread = unread;
                 self.bound_unread(id, used);
             }
             Some(_) | None => {
                 match handed_over(&mut self.io.effects, id) {
-                    Some(conn) => conn.unread = unread,
+                    Some(conn) => conn.waiting.buffers().unread = unread,
                     None => self.io.pool.take_back(&mut unread),
                 }
                 self.bound_unread(id, used);
@@ -338,7 +341,7 @@ impl<C: Core> Driver<C> {
             if let Some(conn) = table.find(id).or_else(|| handed_over(effects, id))
                 && conn.phase != Phase::Closing
             {
-                pool.store(&mut conn.unread, left);
+                pool.store(&mut conn.waiting.buffers().unread, left);
             }
         }
         self.bound_unread(id, used);
@@ -347,7 +350,7 @@ impl<C: Core> Driver<C> {
     /// Leaves the socket alone while too much lies unread, and drops the connection where that cannot end.
     fn bound_unread(&mut self, id: ConnId, used: usize) {
         let Some(conn) = self.io.table.find(id) else { return };
-        let full = conn.unread.len() >= self.io.shared.limits.unread;
+        let full = conn.waiting.unread() >= self.io.shared.limits.unread;
         let paused = conn.flags.paused;
         if conn.flags.full && !full {
             self.io.effects.push(Effect::ReadAgain(id));
@@ -357,7 +360,7 @@ impl<C: Core> Driver<C> {
         if full && used == 0 && !paused {
             self.over_limit(id, "bytes that wait for the rest of their packet");
         } else if self.holds_too_much(id)
-            && self.io.table.find(id).is_some_and(|conn| !conn.unread.is_empty())
+            && self.io.table.find(id).is_some_and(|conn| conn.waiting.unread() > 0)
         {
             self.over_limit(id, "bytes buffered in all");
         }
@@ -385,7 +388,7 @@ impl<C: Core> Driver<C> {
             if conn.flags.paused {
                 continue;
             }
-            if !conn.unread.is_empty() {
+            if conn.waiting.unread() > 0 {
                 self.show_unread(id);
             }
             self.io.effects.push(Effect::ReadAgain(id));
@@ -406,7 +409,7 @@ impl<C: Core> Driver<C> {
     /// Tells the core that the peer has ended, once it has been shown all that came before.
     fn tell_ended(&mut self, id: ConnId) {
         let Some(conn) = self.io.table.find(id) else { return };
-        let shown = !conn.flags.paused || conn.unread.is_empty();
+        let shown = !conn.flags.paused || conn.waiting.unread() == 0;
         if conn.flags.peer_ended && shown && !conn.flags.told_ended {
             conn.flags.told_ended = true;
             if matches!(conn.phase, Phase::Open | Phase::Finishing) {
@@ -438,7 +441,7 @@ impl<C: Core> Driver<C> {
         }
         let (phase, origin) = (conn.phase, conn.origin);
         if let (Phase::Handshaking, Some(stack)) = (phase, &mut conn.stack) {
-            let error = stack.timed_out(&mut conn.plain);
+            let error = stack.timed_out(&mut conn.waiting.buffers().plain);
             if matches!(origin, Origin::Accepted(_)) {
                 add(&self.counters().handshake_timeouts, 1);
             }
@@ -491,13 +494,13 @@ impl<C: Core> Driver<C> {
             if conn.flags.shut {
                 break;
             }
-            if conn.written == conn.wire.len()
+            if conn.waiting.to_write().is_empty()
                 && let Err(error) = self.refill(id)
             {
                 return self.fail(id, Why::Transport(error));
             }
             let Some(conn) = self.io.table.find(id) else { return };
-            let bytes = &conn.wire[conn.written..];
+            let bytes = conn.waiting.to_write();
             if bytes.is_empty() {
                 break;
             }
@@ -508,7 +511,7 @@ impl<C: Core> Driver<C> {
             match result {
                 Ok(written) => {
                     add(&counters.bytes_written, written as u64);
-                    conn.written += written;
+                    conn.waiting.buffers().written += written;
                     conn.flags.moved = true;
                     if written < asked {
                         break;
@@ -534,9 +537,9 @@ impl<C: Core> Driver<C> {
             return self.socket_failed(id, Why::Socket(error));
         }
         conn.flags.shut = true;
-        conn.plain = Vec::new();
-        conn.wire = Vec::new();
-        conn.written = 0;
+        let unread = conn.waiting.take().unread;
+        conn.waiting.buffers().unread = unread;
+        conn.waiting.trim();
         conn.deadline = (self.io.now + self.io.shared.limits.close_time).into();
         let deadline = conn.deadline;
         self.io.timers.set(deadline, Due::Conn(id));
@@ -546,25 +549,32 @@ impl<C: Core> Driver<C> {
 
     /// Makes the next bytes for the socket out of what was gathered.
     fn refill(&mut self, id: ConnId) -> Result<(), mqway_transport::Error> {
-        let Some(conn) = self.io.table.find(id) else { return Ok(()) };
-        conn.wire.clear();
-        conn.written = 0;
-        let result = match &mut conn.stack {
-            Some(stack) if stack.must_seal() => {
-                self.io.pool.lend(&mut conn.wire);
-                stack.seal(&mut conn.plain, &mut conn.wire)
+        let Io { table, pool, .. } = &mut self.io;
+        let Some(Conn { stack, waiting, .. }) = table.find(id) else { return Ok(()) };
+        let sealing = stack.as_mut().filter(|stack| stack.must_seal());
+        if sealing.is_none() && waiting.present().is_none() {
+            return Ok(());
+        }
+        let Buffers { plain, wire, written, .. } = waiting.buffers();
+        wire.clear();
+        *written = 0;
+        let result = match sealing {
+            Some(stack) => {
+                pool.lend(wire);
+                stack.seal(plain, wire)
             }
-            _ => {
-                std::mem::swap(&mut conn.plain, &mut conn.wire);
+            None => {
+                std::mem::swap(plain, wire);
                 Ok(())
             }
         };
-        if conn.plain.is_empty() {
-            self.io.pool.take_back(&mut conn.plain);
+        if plain.is_empty() {
+            pool.take_back(plain);
         }
-        if conn.wire.is_empty() {
-            self.io.pool.take_back(&mut conn.wire);
+        if wire.is_empty() {
+            pool.take_back(wire);
         }
+        waiting.trim();
         result
     }
 

@@ -14,6 +14,7 @@ use crate::counters::{add, take};
 use crate::mailbox::{Letter, Mailbox};
 use crate::table::Table;
 use crate::timers::{Due, Timers};
+use crate::waiting::Buffers;
 use crate::{ConnId, Counters, Dial, Limits, Origin, Poster};
 
 /// One worker's connections, timers and mail, as its core sees them. Nothing here blocks or touches a socket:
@@ -113,16 +114,17 @@ impl<M> Io<M> {
         if conn.phase != Phase::Open || conn.flags.shut {
             return 0;
         }
-        self.pool.lend(&mut conn.plain);
+        let plain = &mut conn.waiting.buffers().plain;
+        self.pool.lend(plain);
         match &mut conn.stack {
             None => {
-                conn.plain.extend_from_slice(head);
-                conn.plain.extend_from_slice(tail);
+                plain.extend_from_slice(head);
+                plain.extend_from_slice(tail);
             }
             Some(stack) => {
-                stack.begin_packet(head.len() + tail.len(), &mut conn.plain);
-                stack.send_piece(head, &mut conn.plain);
-                stack.send_piece(tail, &mut conn.plain);
+                stack.begin_packet(head.len() + tail.len(), plain);
+                stack.send_piece(head, plain);
+                stack.send_piece(tail, plain);
             }
         }
         if !conn.flags.dirty {
@@ -153,10 +155,11 @@ impl<M> Io<M> {
         if conn.phase != Phase::Open || conn.flags.shut {
             return;
         }
-        self.pool.lend(&mut conn.plain);
+        let plain = &mut conn.waiting.buffers().plain;
+        self.pool.lend(plain);
         match &mut conn.stack {
-            None => conn.plain.extend_from_slice(bytes),
-            Some(stack) => framed(stack, bytes, &mut conn.plain),
+            None => plain.extend_from_slice(bytes),
+            Some(stack) => framed(stack, bytes, plain),
         }
         if !conn.flags.dirty {
             conn.flags.dirty = true;
@@ -229,7 +232,7 @@ impl<M> Io<M> {
             (Phase::Finishing, _) => conn.phase = phase,
             (Phase::Handshaking | Phase::Open, _) => {
                 if let Some(stack) = &mut conn.stack {
-                    stack.close(code, &mut conn.plain);
+                    stack.close(code, &mut conn.waiting.buffers().plain);
                 }
                 conn.phase = phase;
                 conn.deadline = (self.now + self.shared.limits.close_time).into();
@@ -237,7 +240,7 @@ impl<M> Io<M> {
             }
         }
         if phase == Phase::Closing {
-            self.pool.take_back(&mut conn.unread);
+            self.pool.take_back(&mut conn.waiting.take_unread());
         }
         // A core that had paused a connection would otherwise never learn that its peer is gone.
         if phase == Phase::Closing && (conn.flags.paused || conn.flags.full) {
@@ -345,7 +348,8 @@ impl<M> Io<M> {
         if let (true, Some(peer)) = (conn.flags.counted, conn.peer) {
             self.shared.admission.leave_address(peer.ip());
         }
-        for mut buffer in [conn.unread, conn.plain, conn.wire] {
+        let Buffers { unread, plain, wire, .. } = conn.waiting.take();
+        for mut buffer in [unread, plain, wire] {
             self.pool.take_back(&mut buffer);
         }
         self.effects.push(Effect::Drop(id));
@@ -354,7 +358,7 @@ impl<M> Io<M> {
     /// Brings the count of buffered bytes up to date for one connection.
     pub(crate) fn account(&mut self, id: ConnId) {
         let Some(conn) = self.table.find(id) else { return };
-        let held = conn.queued() + conn.unread.len();
+        let held = conn.queued() + conn.waiting.unread();
         if held == conn.accounted {
             return;
         }

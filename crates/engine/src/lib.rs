@@ -55,6 +55,7 @@ mod slots;
 mod socket;
 mod table;
 mod timers;
+mod waiting;
 mod worker;
 
 pub use crate::core::{ConnId, Core, Origin, Why};
