@@ -1,14 +1,16 @@
 //! What is said on stderr: log lines (time, level, message), and plain ones that scripts wait for. No credential ever
 //! reaches them: URLs print without theirs, and packets are not logged.
 
+mod stderr;
 mod throttle;
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::Write;
 
 use log::LevelFilter;
 
 use crate::failure::Failure;
+pub use stderr::finish;
 use throttle::Throttle;
 
 /// Starts logging at `level`: a level (`info` if none is given), or a list by module as in `info,mqway_engine=debug`.
@@ -26,17 +28,19 @@ pub fn start(level: Option<&str>) -> Result<(), Failure> {
     }
     let logger = env_logger::Builder::new()
         .parse_filters(level)
+        .target(env_logger::Target::Pipe(Box::new(stderr::Lines)))
         .format(|out, record| {
             writeln!(out, "{} {:<5} {}", out.timestamp_millis(), record.level(), record.args())
         })
         .build();
     let filter = logger.filter();
+    stderr::start();
     log::set_boxed_logger(Box::new(Throttle::new(logger))).map_err(Failure::other)?;
     log::set_max_level(filter);
     Ok(())
 }
 
-/// Prints a line on stderr as it is. Unlike `eprintln!`, it does not panic if nobody reads stderr any more.
+/// Prints a line on stderr as it is.
 pub fn say(line: impl Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+    stderr::write(format!("{line}\n").as_bytes());
 }

@@ -8,8 +8,9 @@ use crate::support::packets::{self, V3_1_1, V5};
 use crate::support::process::run;
 use crate::support::websocket::{self, BINARY, WebSocket};
 use crate::support::{SOON, address, dial_tcp, eventually, read_to_close};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -181,4 +182,27 @@ fn a_reload_under_load_loses_nobody_and_shows_the_new_certificate() {
     let mut left = dial_tcp(broker.address());
     left.write_all(&packets::DISCONNECT).unwrap();
     assert!(read_to_close(&mut left).is_ok(), "it still turns away who is no client");
+}
+
+#[test]
+fn a_broker_whose_stderr_nobody_read_could_not_be_stopped() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mqway"));
+    command.args(["broker", "--listen", "tcp://127.0.0.1:0"]).stderr(Stdio::piped());
+    let mut broker = command.spawn().unwrap();
+    let mut stderr = BufReader::new(broker.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    let address: SocketAddr = line.trim().strip_prefix("listening tcp://").unwrap().parse().unwrap();
+    let mut client = enter(address, V3_1_1, "client");
+    // Far more than a pipe holds.
+    for _ in 0..200 {
+        assert!(Command::new("kill").args(["-USR1", &broker.id().to_string()]).status().unwrap().success());
+    }
+    client.write_all(&[0xC0, 0]).unwrap();
+    assert_eq!(packets::read(&mut client).expect("PINGRESP")[0], 0xD0);
+    assert!(Command::new("kill").arg(broker.id().to_string()).status().unwrap().success());
+    let ended = eventually(SOON * 2, || broker.try_wait().unwrap().is_some());
+    let _ = broker.kill();
+    let status = broker.wait().unwrap();
+    assert!(ended && status.success(), "{status}");
 }
