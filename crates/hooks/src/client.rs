@@ -35,6 +35,8 @@ pub struct Client {
     pub lifetime: Option<Duration>,
     /// Turns in which a hook was given a ticket.
     pub(crate) turn: u32,
+    /// How often it was said who the client is.
+    pub(crate) revision: u32,
     data: Vec<(TypeId, Box<dyn Any + Send>)>,
 }
 
@@ -52,6 +54,7 @@ impl Client {
             claims: Vec::new(),
             lifetime: None,
             turn: 0,
+            revision: 0,
             data: Vec::new(),
         }
     }
@@ -65,6 +68,7 @@ impl Client {
 
     /// Takes over who a hook says that it is, instead of what its CONNECT says.
     pub(crate) fn follow(&mut self, login: &Login<'_>) {
+        self.revision = self.revision.wrapping_add(1);
         let sent = login.sent();
         if login.client_id != sent.client_id {
             self.client_id = (&*login.client_id).into();
@@ -74,18 +78,25 @@ impl Client {
         }
     }
 
+    /// Changes whenever it has been found out anew who the client is: what a hook has derived of that is to be derived
+    /// again.
+    #[inline]
+    pub fn revision(&self) -> u32 {
+        self.revision
+    }
+
     /// What a claim says.
     pub fn claim(&self, name: &str) -> Option<&str> {
         self.claims.iter().find(|(known, _)| **known == *name).map(|(_, value)| &**value)
     }
 
-    /// The scheme of its transport: `mqtt`, `mqtts`, `ws` or `wss`; `unix` where there is no address.
+    /// Its transport: `tcp`, `tls`, `ws` or `wss`; `unix` where there is no address.
     pub fn transport(&self) -> &'static str {
         match (&self.facts.http, &self.facts.tls, &self.facts.peer) {
             (Some(_), Some(_), _) => "wss",
             (Some(_), None, _) => "ws",
-            (None, Some(_), _) => "mqtts",
-            (None, None, Some(_)) => "mqtt",
+            (None, Some(_), _) => "tls",
+            (None, None, Some(_)) => "tcp",
             (None, None, None) => "unix",
         }
     }

@@ -97,6 +97,7 @@ pub struct Dialogue {
 impl Dialogue {
     /// The client's next data: of CONNECT or of AUTH.
     pub fn take(&mut self, client: &mut Client, data: Option<&[u8]>) -> Step {
+        client.revision = client.revision.wrapping_add(1);
         let step = catch_unwind(AssertUnwindSafe(|| self.exchange.take(client, data)));
         step.unwrap_or_else(|_| Step::Deny(panicked(self.method.name())))
     }
