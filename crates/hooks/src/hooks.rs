@@ -379,8 +379,16 @@ impl Hooks {
         }
     }
 
+    /// Changes a message from a client as it did before: one that was judged, and that its sender has sent again.
+    ///
+    /// # Errors
+    /// The first no.
+    pub fn publish_again(&self, client: &mut Client, message: &mut Message<'_>) -> Result<(), Denial> {
+        self.changers(Phase::Publish, |hook| hook.publish(client, message))
+    }
+
     fn change_publish(&self, client: &mut Client, message: &mut Message<'_>) -> Outcome {
-        outcome(self.changers(Phase::Publish, |hook| hook.publish(client, message)))
+        outcome(self.publish_again(client, message))
     }
 
     fn judge_publish(
@@ -447,6 +455,14 @@ impl Hooks {
     /// The first no.
     pub fn deliver(&self, client: &mut Client, message: &mut Message<'_>) -> Result<(), Denial> {
         self.judges(Phase::Deliver, |hook| hook.deliver(client, message))?;
+        self.changers(Phase::Deliver, |hook| hook.deliver(client, message))
+    }
+
+    /// Changes a message to a client as it did before: one that was judged, and that was sent again.
+    ///
+    /// # Errors
+    /// The first no.
+    pub fn deliver_again(&self, client: &mut Client, message: &mut Message<'_>) -> Result<(), Denial> {
         self.changers(Phase::Deliver, |hook| hook.deliver(client, message))
     }
 
