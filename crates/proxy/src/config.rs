@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mqway_engine::{Listener, Target};
+use mqway_hooks::{Hooks, RefusedWill};
 use mqway_transport::ClientOptions;
 
 /// The largest packet that MQTT can express: a five-byte header and a remaining length of 268,435,455 bytes.
@@ -29,7 +30,7 @@ impl Upstream {
 }
 
 /// Everything that a proxy needs to start.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Workers, and the limits on connections and bytes that hold below MQTT.
     pub engine: mqway_engine::Config,
@@ -40,6 +41,43 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// The limits of the proxy itself.
     pub limits: Limits,
+    /// What judges, changes and watches clients and their messages.
+    pub hooks: Hooks,
+    /// What happens where the protocol leaves a choice of how to refuse.
+    pub refusals: Refusals,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            engine: mqway_engine::Config::default(),
+            listeners: Vec::new(),
+            upstreams: Vec::new(),
+            limits: Limits::default(),
+            hooks: Hooks::new(),
+            refusals: Refusals::default(),
+        }
+    }
+}
+
+/// What happens where the protocol leaves a choice of how to refuse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// What happens to a PUBLISH that is not allowed.
+    pub publish: RefusedPublish,
+    /// What happens to a will that is not allowed.
+    pub will: RefusedWill,
+}
+
+/// What happens to a PUBLISH that is not allowed, where the protocol has no answer that says so: with QoS 0, and
+/// before 5.0 with QoS 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RefusedPublish {
+    /// It is dropped; with QoS 1 it is acknowledged nevertheless.
+    #[default]
+    Drop,
+    /// The connection ends, in 5.0 by DISCONNECT 0x87.
+    Close,
 }
 
 /// What no client may exceed.
@@ -51,6 +89,11 @@ pub struct Limits {
     pub dial_time: Duration,
     /// The time from CONNECT to CONNACK, authentication included.
     pub connack_time: Duration,
+    /// The time that a hook has for an answer which it has promised. After that there is none, and what is said then
+    /// is what [`Hooks::unanswered`] says.
+    pub hook_time: Duration,
+    /// Connections of one worker that may wait for answers of hooks; beyond, there is none.
+    pub waiting: usize,
     /// Bytes of one packet, in either direction. If it is less than [`LARGEST_PACKET`], both sides of a 5.0
     /// connection are told so by their Maximum Packet Size.
     pub packet: usize,
@@ -62,6 +105,8 @@ impl Default for Limits {
             connect_time: Duration::from_secs(10),
             dial_time: Duration::from_secs(10),
             connack_time: Duration::from_secs(30),
+            hook_time: Duration::from_secs(5),
+            waiting: 10_000,
             packet: LARGEST_PACKET,
         }
     }

@@ -15,12 +15,20 @@ const WAITING: usize = 256 * 1024;
 
 impl<O: Observer> ProxyCore<O> {
     /// Looks for CONNECT in the first bytes of a client. It is left unread until an upstream is there to take it.
+    /// Where there are hooks, they take it.
     pub(crate) fn first_packet(&mut self, io: &mut Io<Mail>, key: Key, bytes: &[u8]) -> usize {
         let Some(link) = self.links.find(key) else { return bytes.len() };
         // A copy: the link's own decoder meets this packet again when it is passed on.
         match link.to_upstream.decoder.clone().next(bytes) {
             Ok(None) => {}
-            Ok(Some((Packet::Connect(connect), _))) => self.begin_dial(io, key, &connect),
+            Ok(Some((Packet::Connect(connect), len))) => {
+                Counters::count(&self.context.counters.connects);
+                if link.guard.is_some() {
+                    self.take_connect(io, key, &connect, &bytes[..len]);
+                    return len;
+                }
+                self.begin_dial(io, key, &connect);
+            }
             Ok(Some((other, _))) => {
                 let text = format!("the first packet is {}", other.packet_type());
                 self.refuse_first(io, key, None, &text);
@@ -41,8 +49,8 @@ impl<O: Observer> ProxyCore<O> {
         }
     }
 
-    fn begin_dial(&mut self, io: &mut Io<Mail>, key: Key, connect: &Connect<'_>) {
-        Counters::count(&self.context.counters.connects);
+    /// Looks for an upstream that is there to take the client.
+    pub(crate) fn begin_dial(&mut self, io: &mut Io<Mail>, key: Key, connect: &Connect<'_>) {
         let upstreams = self.context.upstreams.clone();
         let others = self.order(io, connect.client_id);
         let packet =

@@ -1,23 +1,61 @@
 //! The proxy as the engine drives it: links, and what happens to them.
 
+use std::hash::RandomState;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mqway_codec::{Blame, DecodeError, Fault, PacketType, ReasonCode};
-use mqway_engine::{CloseCode, ConnId, Core, Io, Origin, Why};
+use mqway_engine::{CloseCode, ConnId, Core, Io, Listener, ListenerId, Origin, Why};
+use mqway_hooks::{Answer, Answers, By, Client, Event, Hooks};
+use mqway_transport::facts::Facts;
 
 use crate::answer::farewell;
 use crate::counters::Tally;
+use crate::guard::{Guard, Post};
 use crate::link::{Link, Phase, Side};
 use crate::pass::Then;
 use crate::upstreams::Upstreams;
-use crate::{Counters, Direction, Limits, LinkId, Observer};
+use crate::{Config, Counters, Direction, Limits, LinkId, Observer, Refusals};
 
 /// What is written to a worker from outside.
 pub(crate) enum Mail {
     /// Connect new clients to these upstreams from now on.
     Upstreams(Arc<Upstreams>),
+    /// Ask these hooks from now on.
+    Hooks(Arc<Hooks>),
+    /// A hook has answered what the link of this key asked in this turn.
+    Answer { link: u64, turn: u32, answer: Answer },
+}
+
+/// What all workers begin with.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub limits: Limits,
+    pub refusals: Refusals,
+    pub upstreams: Arc<Upstreams>,
+    pub counters: Arc<Counters>,
+    pub hooks: Arc<Hooks>,
+    /// The URLs of the listeners.
+    pub listeners: Vec<Arc<str>>,
+    /// Workers that have not stopped.
+    pub running: Arc<AtomicUsize>,
+}
+
+impl Shared {
+    pub fn new(config: &Config) -> Shared {
+        let url = |listener: &Listener| Arc::from(listener.url().to_string());
+        Shared {
+            limits: config.limits.clone(),
+            refusals: config.refusals,
+            upstreams: Arc::new(Upstreams::new(config.upstreams.clone())),
+            counters: Arc::default(),
+            hooks: Arc::new(config.hooks.clone()),
+            listeners: config.listeners.iter().map(url).collect(),
+            running: Arc::default(),
+        }
+    }
 }
 
 /// One worker's proxy.
@@ -30,12 +68,32 @@ pub(crate) struct ProxyCore<O> {
 /// What every link needs beside itself.
 pub(crate) struct Context<O> {
     pub limits: Limits,
+    pub refusals: Refusals,
     pub upstreams: Arc<Upstreams>,
     pub counters: Arc<Counters>,
     pub tally: Tally,
     pub observer: O,
     /// Stands in for the client identifier where a client has none.
     pub anonymous: u64,
+    pub hooks: Arc<Hooks>,
+    /// Where hooks send the answers that they promised; made when the first is asked.
+    answers: Option<Arc<dyn Answers>>,
+    /// Links that wait for an answer.
+    pub waiting: usize,
+    /// Tells messages apart, in a way that nobody outside can foresee.
+    pub marks: RandomState,
+    /// Where packets are put together.
+    pub scratch: Vec<u8>,
+    listeners: Vec<Arc<str>>,
+    running: Arc<AtomicUsize>,
+}
+
+impl<O> Context<O> {
+    /// Where hooks send the answers that they promised.
+    pub fn answers(&mut self, io: &Io<Mail>) -> Arc<dyn Answers> {
+        let post = || Arc::new(Post { poster: io.poster(), worker: io.worker() });
+        self.answers.get_or_insert_with(|| post()).clone()
+    }
 }
 
 /// The links, by number and by connection.
@@ -126,14 +184,25 @@ impl Links {
 }
 
 impl<O: Observer> ProxyCore<O> {
-    pub fn new(
-        limits: Limits,
-        upstreams: Arc<Upstreams>,
-        counters: Arc<Counters>,
-        observer: O,
-    ) -> ProxyCore<O> {
-        let context =
-            Context { limits, upstreams, counters, tally: Tally::default(), observer, anonymous: 0 };
+    pub fn new(shared: Shared, observer: O) -> ProxyCore<O> {
+        let Shared { limits, refusals, upstreams, counters, hooks, listeners, running } = shared;
+        running.fetch_add(1, Ordering::Relaxed);
+        let context = Context {
+            limits,
+            refusals,
+            upstreams,
+            counters,
+            tally: Tally::default(),
+            observer,
+            anonymous: 0,
+            hooks,
+            answers: None,
+            waiting: 0,
+            marks: RandomState::new(),
+            scratch: Vec::new(),
+            listeners,
+            running,
+        };
         ProxyCore { links: Links::default(), context, next_number: 1 }
     }
 
@@ -144,15 +213,30 @@ impl<O: Observer> ProxyCore<O> {
         link.arm(io, key);
     }
 
-    fn client_opened(&mut self, io: &mut Io<Mail>, conn: ConnId) {
+    fn client_opened(&mut self, io: &mut Io<Mail>, conn: ConnId, listener: ListenerId) {
         let id = LinkId { worker: io.worker(), number: self.next_number };
         self.next_number += 1;
         Counters::count(&self.context.counters.clients);
         self.context.observer.opened(id, io.now(), io.peer(conn));
-        // What TLS and HTTP told is for hooks that authorise; without them it only takes memory.
-        io.take_facts(conn);
+        // What TLS and HTTP told is for hooks; without them it only takes memory.
+        let facts = io.take_facts(conn);
         let key = self.links.insert(Link::new(id, conn, self.context.limits.packet, Duration::MAX));
         self.set_deadline(io, key, self.context.limits.connect_time);
+        if self.context.hooks.is_empty() {
+            return;
+        }
+        let mut facts = facts.map_or_else(Facts::default, |facts| *facts);
+        facts.peer = facts.peer.or(io.peer(conn));
+        let listener = self.context.listeners.get(listener.0).cloned().unwrap_or_default();
+        if let Err(denial) = self.context.hooks.accept(&listener, &facts) {
+            Counters::count(&self.context.counters.accepts_denied);
+            self.context.counters.refuse(denial.reason);
+            log::info!("{}: closed: not accepted at {listener}: {denial}", Peer(io.peer(conn)));
+            return self.end(io, key, CloseCode::POLICY, "not accepted");
+        }
+        if let Some(link) = self.links.find(key) {
+            link.guard = Some(Box::new(Guard::new(Client::new(key.0, listener, facts))));
+        }
     }
 
     fn upstream_opened(&mut self, io: &mut Io<Mail>, key: Key) {
@@ -162,8 +246,9 @@ impl<O: Observer> ProxyCore<O> {
             candidates.upstreams.reached(candidates.current);
         }
         Counters::count(&self.context.counters.upstream_connects);
+        link.send_connect(io, &mut self.context);
         self.set_deadline(io, key, self.context.limits.connack_time);
-        // CONNECT lies unread and is shown again now.
+        // CONNECT lies unread and is shown again now; where hooks have taken it, what lies behind it.
         io.resume(client);
     }
 
@@ -172,7 +257,10 @@ impl<O: Observer> ProxyCore<O> {
         let mut used = 0;
         loop {
             let Some(link) = self.links.find(key) else { return bytes.len() };
-            let (passed, then) = link.pass(io, side.direction(), &bytes[used..], &mut self.context);
+            let (passed, then) = match link.guard {
+                None => link.pass(io, side.direction(), &bytes[used..], &mut self.context),
+                Some(_) => link.pass_guarded(io, key, side.direction(), &bytes[used..], &mut self.context),
+            };
             used += passed;
             if matches!(link.phase, Phase::Connecting) && side == Side::Client && used < bytes.len() {
                 let client = link.client;
@@ -196,7 +284,8 @@ impl<O: Observer> ProxyCore<O> {
             Then::Go => {}
             Then::Accepted => {
                 link.phase = Phase::Open;
-                link.deadline = Duration::MAX;
+                link.deadline = link.guard.as_ref().map_or(Duration::MAX, |guard| guard.deadline());
+                link.arm(io, key);
                 let limit = self.context.limits.packet;
                 link.to_upstream.decoder.set_limit(limit);
                 link.to_client.decoder.set_limit(limit);
@@ -217,6 +306,8 @@ impl<O: Observer> ProxyCore<O> {
                 }
                 self.fault(io, key, side, reason_of(&error), &error.to_string());
             }
+            Then::Wrong(reason, text) => self.fault(io, key, side, reason, text),
+            Then::Denied(reason, text) => self.deny(io, key, reason, &text),
             Then::TooLarge(packet_type) => {
                 let text =
                     format!("{packet_type} is larger than the {} bytes kept for it", io.unread_limit());
@@ -227,6 +318,16 @@ impl<O: Observer> ProxyCore<O> {
                 self.fault(io, key, side, ReasonCode::ProtocolError, &text);
             }
         }
+    }
+
+    /// A hook ends the connection.
+    pub fn deny(&mut self, io: &mut Io<Mail>, key: Key, reason: ReasonCode, text: &str) {
+        let Some(link) = self.links.find(key) else { return };
+        Counters::count(&self.context.counters.ended_by_hooks);
+        log::info!("{}: closed: {text}", Peer(io.peer(link.client)));
+        link.ends(By::Server, reason);
+        self.say_farewell(io, key, reason);
+        self.end(io, key, CloseCode::POLICY, text);
     }
 
     /// The client is done. The upstream is told by the end of the connection, and may still say what it has to.
@@ -240,7 +341,7 @@ impl<O: Observer> ProxyCore<O> {
     }
 
     /// One side sent what is no packet, or not allowed.
-    fn fault(&mut self, io: &mut Io<Mail>, key: Key, side: Side, reason: ReasonCode, text: &str) {
+    pub fn fault(&mut self, io: &mut Io<Mail>, key: Key, side: Side, reason: ReasonCode, text: &str) {
         let counters = &self.context.counters;
         let Some(link) = self.links.find(key) else { return };
         if reason == ReasonCode::PacketTooLarge {
@@ -250,12 +351,14 @@ impl<O: Observer> ProxyCore<O> {
         match side {
             Side::Client => {
                 Counters::count(&counters.client_faults);
+                link.ends(By::Server, reason);
                 log::info!("{peer}: closed: {text}");
                 self.say_farewell(io, key, reason);
                 self.end(io, key, CloseCode::PROTOCOL_ERROR, text);
             }
             Side::Upstream => {
                 Counters::count(&counters.upstream_faults);
+                link.ends(By::Server, ReasonCode::UnspecifiedError);
                 log::warn!("{peer}: closed, because its upstream sent: {text}");
                 self.say_farewell(io, key, ReasonCode::UnspecifiedError);
                 self.end(io, key, CloseCode::INTERNAL_ERROR, text);
@@ -275,15 +378,20 @@ impl<O: Observer> ProxyCore<O> {
                     io.send(client, &packet);
                 }
             }
-            (Phase::Dialling(_) | Phase::Connecting, _) => self.refuse_waiting(io, key, reason),
+            (Phase::Judging | Phase::Dialling(_) | Phase::Connecting, _) => {
+                self.refuse_waiting(io, key, reason)
+            }
             _ => {}
         }
     }
 
     /// Closes what is left of a link and forgets it.
     pub fn end(&mut self, io: &mut Io<Mail>, key: Key, code: CloseCode, why: &str) {
-        let Some(link) = self.links.remove(key) else { return };
+        let Some(mut link) = self.links.remove(key) else { return };
         Counters::uncount(&self.context.counters.clients);
+        if let Some(guard) = &mut link.guard {
+            guard.tell_end(&mut self.context, why);
+        }
         self.context.observer.closed(link.id, io.now(), why);
         log::debug!("{}: over: {why}", Peer(io.peer(link.client)));
         io.close(link.client, code);
@@ -297,6 +405,7 @@ impl<O: Observer> ProxyCore<O> {
         if matches!(link.phase, Phase::Connecting | Phase::Open) {
             Counters::count(&self.context.counters.client_ends);
         }
+        link.ends(By::Network, ReasonCode::UnspecifiedError);
         if let Why::Limit(_) = why {
             log::info!("{}: closed: {why}", Peer(io.peer(link.client)));
         }
@@ -308,7 +417,7 @@ impl<O: Observer> ProxyCore<O> {
         match link.phase {
             Phase::Dialling(_) => self.dial_failed(io, key, why),
             Phase::Leaving { .. } => self.end(io, key, CloseCode::NORMAL, "the client has left"),
-            Phase::Fresh | Phase::Connecting | Phase::Open => {
+            Phase::Fresh | Phase::Judging | Phase::Connecting | Phase::Open => {
                 Counters::count(&self.context.counters.upstream_ends);
                 let peer = Peer(io.peer(link.client));
                 log::info!("{peer}: its upstream: {why}");
@@ -323,7 +432,7 @@ impl<O: Observer> Core for ProxyCore<O> {
 
     fn opened(&mut self, io: &mut Io<Mail>, conn: ConnId, origin: Origin) {
         match origin {
-            Origin::Accepted(_) => self.client_opened(io, conn),
+            Origin::Accepted(listener) => self.client_opened(io, conn, listener),
             Origin::Dialled(key) => {
                 io.take_facts(conn);
                 self.upstream_opened(io, Key(key));
@@ -339,9 +448,9 @@ impl<O: Observer> Core for ProxyCore<O> {
                 self.wait(io, conn, bytes);
                 0
             }
-            (Phase::Leaving { .. }, Side::Client) | (Phase::Fresh | Phase::Dialling(_), Side::Upstream) => {
-                bytes.len()
-            }
+            (Phase::Judging, Side::Client) => self.answer_of_client(io, key, bytes),
+            (Phase::Leaving { .. }, Side::Client)
+            | (Phase::Fresh | Phase::Judging | Phase::Dialling(_), Side::Upstream) => bytes.len(),
             (Phase::Connecting | Phase::Open, _) | (Phase::Leaving { .. }, Side::Upstream) => {
                 self.pass(io, key, side, bytes)
             }
@@ -357,8 +466,13 @@ impl<O: Observer> Core for ProxyCore<O> {
             // What it sent before still waits; this is told again once that was shown.
             (Side::Client, Phase::Dialling(_) | Phase::Connecting)
             | (Side::Client, Phase::Leaving { .. }) => {}
+            (Side::Client, Phase::Judging | Phase::Open) if link.waits() => {}
+            (Side::Client, Phase::Judging) => {
+                self.end(io, key, CloseCode::NORMAL, "the client has left before it was let in")
+            }
             (Side::Client, Phase::Open) => {
                 Counters::count(&self.context.counters.client_ends);
+                link.ends(By::Network, ReasonCode::UnspecifiedError);
                 self.leave(io, key, false);
             }
             (Side::Upstream, Phase::Leaving { .. }) => {
@@ -385,6 +499,9 @@ impl<O: Observer> Core for ProxyCore<O> {
 
     fn blocked(&mut self, io: &mut Io<Mail>, conn: ConnId) {
         let Some((_, side, link)) = self.links.by_conn(conn) else { return };
+        if let (Some(guard), Side::Upstream) = (&mut link.guard, side) {
+            guard.blocked = true;
+        }
         if let Some(source) = link.other(side) {
             Counters::count(&self.context.counters.pauses);
             io.pause(source);
@@ -393,6 +510,12 @@ impl<O: Observer> Core for ProxyCore<O> {
 
     fn unblocked(&mut self, io: &mut Io<Mail>, conn: ConnId) {
         let Some((_, side, link)) = self.links.by_conn(conn) else { return };
+        if let (Some(guard), Side::Upstream) = (&mut link.guard, side) {
+            guard.blocked = false;
+            if guard.waits_until.is_some() {
+                return; // It goes on when the answer has come.
+            }
+        }
         if let Some(source) = link.other(side) {
             io.resume(source);
         }
@@ -417,13 +540,21 @@ impl<O: Observer> Core for ProxyCore<O> {
                 self.refuse_waiting(io, key, ReasonCode::ServerUnavailable);
                 self.end(io, key, CloseCode::TRY_AGAIN_LATER, "no CONNACK in time");
             }
-            Phase::Dialling(_) | Phase::Open | Phase::Leaving { .. } => {}
+            Phase::Judging | Phase::Open => self.time_is_up(io, key),
+            Phase::Dialling(_) | Phase::Leaving { .. } => {}
         }
     }
 
-    fn mail(&mut self, _: &mut Io<Mail>, mail: Mail) {
+    fn mail(&mut self, io: &mut Io<Mail>, mail: Mail) {
         match mail {
             Mail::Upstreams(upstreams) => self.context.upstreams = upstreams,
+            Mail::Hooks(hooks) => {
+                self.context.hooks = hooks;
+                for key in self.links.keys() {
+                    self.ask_anew(io, key);
+                }
+            }
+            Mail::Answer { link, turn, answer } => self.answered(io, Key(link), turn, answer),
         }
     }
 
@@ -434,7 +565,15 @@ impl<O: Observer> Core for ProxyCore<O> {
     fn stop(&mut self, io: &mut Io<Mail>) {
         for key in self.links.keys() {
             self.say_farewell(io, key, ReasonCode::ServerShuttingDown);
+            if let Some(link) = self.links.find(key) {
+                link.ends(By::Server, ReasonCode::ServerShuttingDown);
+            }
             self.end(io, key, CloseCode::GOING_AWAY, "the proxy stops");
+        }
+        // The last worker to stop tells that all have.
+        if self.context.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // Whoever panics at this can end no connection any more.
+            let _ = self.context.hooks.observe("", None, &Event::Stop);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mqway_codec::PacketType;
+use mqway_codec::{PacketType, ReasonCode};
 
 use crate::Direction;
 
@@ -13,6 +13,7 @@ macro_rules! counters {
         pub struct Counters {
             $($(#[$doc])* pub $name: AtomicU64,)*
             packets: [[AtomicU64; 16]; 2],
+            refusals: [[AtomicU64; 32]; 8],
         }
 
         /// The counters at one moment.
@@ -21,6 +22,7 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
             /// Packets passed on, by direction (to the upstream, to the client) and packet type.
             pub packets: [[u64; 16]; 2],
+            refusals: [[u64; 32]; 8],
         }
 
         impl Counters {
@@ -30,6 +32,7 @@ macro_rules! counters {
                 Snapshot {
                     $($name: read(&self.$name),)*
                     packets: self.packets.each_ref().map(|types| types.each_ref().map(read)),
+                    refusals: self.refusals.each_ref().map(|codes| codes.each_ref().map(read)),
                 }
             }
         }
@@ -82,12 +85,38 @@ counters! {
     pauses,
     /// Packets so large that they were passed on while still arriving.
     packets_passed_in_pieces,
+    /// Connections that hooks refused before they said anything of MQTT.
+    accepts_denied,
+    /// CONNECTs that hooks refused.
+    connects_denied,
+    /// Messages of clients that hooks refused.
+    publishes_denied,
+    /// Filters of SUBSCRIBE and UNSUBSCRIBE that hooks refused.
+    filters_denied,
+    /// Messages that hooks kept from their receiver.
+    deliveries_denied,
+    /// Messages that hooks made larger than their receiver takes.
+    messages_grown_too_large,
+    /// Answers that hooks promised and did not give in time.
+    hook_timeouts,
+    /// Answers of hooks that were not waited for, because too many connections were waiting.
+    hook_overloads,
+    /// Connections that a hook has ended: by a refusal that says so, by a panic, or because authentication had expired.
+    ended_by_hooks,
+    /// Messages of which observers were not told, because too many waited to be acknowledged.
+    untold,
 }
 
 impl Counters {
     /// Adds one.
     pub(crate) fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Adds one to what was refused with this reason.
+    pub(crate) fn refuse(&self, reason: ReasonCode) {
+        let code = usize::from(reason.code());
+        Counters::count(&self.refusals[code / 32][code % 32]);
     }
 
     /// Takes one back, of those that go both ways.
@@ -100,6 +129,15 @@ impl Snapshot {
     /// Packets of one type passed on in one direction.
     pub fn passed(&self, direction: Direction, packet_type: PacketType) -> u64 {
         self.packets[direction as usize][packet_type as usize]
+    }
+
+    /// What hooks have refused, by the reason that they gave; reasons that nobody gave are left out.
+    pub fn refusals(&self) -> impl Iterator<Item = (ReasonCode, u64)> {
+        let count = |reason: &ReasonCode| {
+            let code = usize::from(reason.code());
+            (*reason, self.refusals[code / 32][code % 32])
+        };
+        ReasonCode::ALL.iter().map(count).filter(|(_, count)| *count > 0)
     }
 }
 

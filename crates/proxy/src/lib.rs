@@ -23,13 +23,19 @@
 
 #![forbid(unsafe_code)]
 
+mod aliases;
 mod answer;
 mod config;
 mod connect;
 mod core;
 mod counters;
 mod familiar;
+mod flow;
+mod guard;
+mod judge;
 mod link;
+mod login;
+mod merge;
 mod observer;
 mod pass;
 mod proxy;
@@ -37,7 +43,7 @@ mod proxy;
 mod tests;
 mod upstreams;
 
-pub use config::{Config, LARGEST_PACKET, Limits, Upstream};
+pub use config::{Config, LARGEST_PACKET, Limits, Refusals, RefusedPublish, Upstream};
 pub use counters::{Counters, Snapshot};
 pub use observer::{Direction, LinkId, Observer, Seen};
 pub use proxy::Proxy;

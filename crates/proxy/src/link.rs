@@ -10,6 +10,7 @@ use mqway_engine::{ConnId, Io};
 use crate::core::{Key, Mail};
 
 use crate::familiar::Familiar;
+use crate::guard::Guard;
 use crate::upstreams::Upstreams;
 use crate::{Direction, LARGEST_PACKET, LinkId};
 
@@ -37,6 +38,8 @@ impl Side {
 pub(crate) enum Phase {
     /// The client's CONNECT has not come.
     Fresh,
+    /// CONNECT has come, and hooks judge it. What follows it waits unread, AUTH apart.
+    Judging,
     /// An upstream is being dialled. CONNECT, and whatever follows it, waits unread.
     Dialling(Box<Candidates>),
     /// CONNECT was passed on and CONNACK has not come. Of the client only AUTH and DISCONNECT are passed on.
@@ -83,6 +86,8 @@ pub(crate) struct Link {
     pub timer_at: Duration,
     pub to_upstream: Stream,
     pub to_client: Stream,
+    /// Present where there were hooks when the client came.
+    pub guard: Option<Box<Guard>>,
 }
 
 /// One direction of a link.
@@ -114,6 +119,7 @@ impl Link {
                 passing: 0,
                 familiar: Familiar::default(),
             },
+            guard: None,
         }
     }
 

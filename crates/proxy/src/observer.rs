@@ -23,6 +23,16 @@ pub enum Direction {
     ToClient = 1,
 }
 
+impl Direction {
+    /// The other way.
+    pub(crate) fn opposite(self) -> Direction {
+        match self {
+            Direction::ToUpstream => Direction::ToClient,
+            Direction::ToClient => Direction::ToUpstream,
+        }
+    }
+}
+
 /// A packet on its way through.
 #[derive(Debug)]
 pub struct Seen<'a> {

@@ -3,7 +3,8 @@
 use std::num::NonZeroU32;
 
 use mqway_codec::{
-    Connect, DecodeError, Packet, PacketType, PropertiesBuf, Property, PropertyId, Version, decode,
+    Connect, DecodeError, Packet, PacketType, Properties, PropertiesBuf, Property, PropertyId, ReasonCode,
+    Version, decode,
 };
 use mqway_engine::{ConnId, Io};
 
@@ -13,7 +14,7 @@ use crate::{Counters, Direction, LARGEST_PACKET, Observer, Seen};
 
 /// A PUBLISH that is larger than this is passed on as it comes; smaller ones, and all other packets, when they are
 /// whole.
-const IN_PIECES_FROM: usize = 64 * 1024;
+pub(crate) const IN_PIECES_FROM: usize = 64 * 1024;
 
 /// What the packets that were passed on mean for the link.
 #[derive(Debug)]
@@ -30,12 +31,16 @@ pub(crate) enum Then {
     Fault(DecodeError),
     /// The packet that comes next may not be sent by this side, or not now.
     Misplaced(PacketType),
+    /// The packet that comes next is one that this side may not send, for this reason.
+    Wrong(ReasonCode, &'static str),
+    /// A hook wants the connection to end, for this reason and in these words for the log.
+    Denied(ReasonCode, String),
     /// The packet that comes next must be whole to be judged, and is larger than what is kept of a connection.
     TooLarge(PacketType),
 }
 
 /// What to do with a packet.
-enum Step {
+pub(crate) enum Step {
     Pass,
     PassAnd(Then),
     /// It waits, with all behind it, until the link is further.
@@ -57,9 +62,8 @@ impl Link {
             Direction::ToClient => Some(self.client),
         };
         let Some(to) = to else { return (bytes.len(), Then::Go) };
-        let mut run = Run { to, aligned: io.frames_packets(to), sent: 0, at: 0 };
-        run.at = self.pass_piece(io, direction, to, bytes);
-        run.sent = run.at;
+        let piece = self.pass_piece(io, direction, to, bytes);
+        let mut run = Run::behind(io, to, piece);
         let then = loop {
             match self.pass_one(io, direction, bytes, &mut run, context) {
                 Ok(true) => {}
@@ -72,7 +76,13 @@ impl Link {
     }
 
     /// The next bytes of a packet that is passed on in pieces.
-    fn pass_piece(&mut self, io: &mut Io<Mail>, direction: Direction, to: ConnId, bytes: &[u8]) -> usize {
+    pub(crate) fn pass_piece(
+        &mut self,
+        io: &mut Io<Mail>,
+        direction: Direction,
+        to: ConnId,
+        bytes: &[u8],
+    ) -> usize {
         let stream = self.stream(direction);
         let piece = stream.passing.min(bytes.len());
         if piece > 0 {
@@ -94,15 +104,9 @@ impl Link {
     ) -> Result<bool, Then> {
         let rest = &bytes[run.at..];
         let connecting = self.awaits_connack();
-        if connecting && direction == Direction::ToClient && self.version() == Some(Version::V5) {
-            // A server that does not know 5.0 refuses in the words of 3.1.1.
-            if let Some(refusal @ [0x20, 2, ..]) = rest.get(..4)
-                && let Ok(Packet::Connack(connack)) = decode(Version::V3_1_1, refusal)
-                && connack.reason.is_error()
-            {
-                run.pass(io, bytes, refusal.len());
-                return Err(Then::Refused);
-            }
+        if connecting && self.is_refused_as_3_1_1(direction, rest) {
+            run.pass(io, bytes, 4);
+            return Err(Then::Refused);
         }
         if !O::WATCHES
             && !connecting
@@ -153,8 +157,15 @@ impl Link {
         }
     }
 
+    /// Whether these are the four bytes in which a server that does not know 5.0 refuses: the words of 3.1.1.
+    pub(crate) fn is_refused_as_3_1_1(&self, direction: Direction, rest: &[u8]) -> bool {
+        let of_5 = direction == Direction::ToClient && self.version() == Some(Version::V5);
+        let Some(refusal @ [0x20, 2, ..]) = rest.get(..4).filter(|_| of_5) else { return false };
+        matches!(decode(Version::V3_1_1, refusal), Ok(Packet::Connack(connack)) if connack.reason.is_error())
+    }
+
     /// Begins a packet whose payload is passed on as it comes.
-    fn begin_pieces<O: Observer>(
+    pub(crate) fn begin_pieces<O: Observer>(
         &mut self,
         io: &mut Io<Mail>,
         direction: Direction,
@@ -190,7 +201,7 @@ impl Link {
 
     /// Counts and shows a packet that is about to be passed on.
     #[inline]
-    fn observe<O: Observer>(
+    pub(crate) fn observe<O: Observer>(
         &self,
         io: &Io<Mail>,
         direction: Direction,
@@ -207,7 +218,7 @@ impl Link {
     }
 
     /// What to do with a packet that may concern the link.
-    fn step(&mut self, direction: Direction, packet: &Packet<'_>) -> Step {
+    pub(crate) fn step(&mut self, direction: Direction, packet: &Packet<'_>) -> Step {
         let connecting = self.awaits_connack();
         match (direction, packet) {
             (Direction::ToUpstream, Packet::Connect(connect)) => {
@@ -245,7 +256,7 @@ impl Link {
         self.to_client.decoder.set_version(connect.version);
     }
 
-    fn stream(&mut self, direction: Direction) -> &mut Stream {
+    pub(crate) fn stream(&mut self, direction: Direction) -> &mut Stream {
         match direction {
             Direction::ToUpstream => &mut self.to_upstream,
             Direction::ToClient => &mut self.to_client,
@@ -254,18 +265,23 @@ impl Link {
 }
 
 /// Packets on their way to one connection: where it takes bytes as they are, they go in one run.
-struct Run {
-    to: ConnId,
+pub(crate) struct Run {
+    pub to: ConnId,
     aligned: bool,
     /// Everything before it was sent.
     sent: usize,
     /// Everything before it was looked at.
-    at: usize,
+    pub at: usize,
 }
 
 impl Run {
+    /// Packets behind so many bytes that were sent.
+    pub fn behind(io: &Io<Mail>, to: ConnId, sent: usize) -> Run {
+        Run { to, aligned: io.frames_packets(to), sent, at: sent }
+    }
+
     #[inline]
-    fn pass(&mut self, io: &mut Io<Mail>, bytes: &[u8], len: usize) {
+    pub fn pass(&mut self, io: &mut Io<Mail>, bytes: &[u8], len: usize) {
         if self.aligned {
             io.send(self.to, &bytes[self.at..self.at + len]);
             self.sent = self.at + len;
@@ -273,14 +289,21 @@ impl Run {
         self.at += len;
     }
 
-    fn replace(&mut self, io: &mut Io<Mail>, bytes: &[u8], len: usize, packet: &[u8]) {
+    pub fn replace(&mut self, io: &mut Io<Mail>, bytes: &[u8], len: usize, packet: &[u8]) {
         self.flush(io, bytes);
         io.send(self.to, packet);
         self.at += len;
         self.sent = self.at;
     }
 
-    fn flush(&mut self, io: &mut Io<Mail>, bytes: &[u8]) {
+    /// The packet at this place is not passed on.
+    pub fn skip(&mut self, io: &mut Io<Mail>, bytes: &[u8], len: usize) {
+        self.flush(io, bytes);
+        self.at += len;
+        self.sent = self.at;
+    }
+
+    pub fn flush(&mut self, io: &mut Io<Mail>, bytes: &[u8]) {
         if self.sent < self.at {
             io.send_run(self.to, &bytes[self.sent..self.at]);
             self.sent = self.at;
@@ -304,10 +327,7 @@ fn announce(packet: &Packet<'_>, limit: usize) -> Option<Vec<u8>> {
         Packet::Connack(connack) => connack.properties,
         _ => return None,
     };
-    let limit = NonZeroU32::new(u32::try_from(limit).ok()?)?;
-    if theirs.maximum_packet_size().is_some_and(|theirs| theirs <= limit) {
-        return None;
-    }
+    let limit = our_limit(&theirs, limit)?;
     let mut ours = PropertiesBuf::new();
     let others = theirs.iter().filter(|property| property.id() != PropertyId::MaximumPacketSize);
     ours.extend(others).ok()?;
@@ -321,4 +341,11 @@ fn announce(packet: &Packet<'_>, limit: usize) -> Option<Vec<u8>> {
     }
     let mut bytes = Vec::new();
     changed.encode(Version::V5, &mut bytes).ok().map(|()| bytes)
+}
+
+/// The Maximum Packet Size to be named in the place of theirs, if ours is lower.
+pub(crate) fn our_limit(theirs: &Properties<'_>, limit: usize) -> Option<NonZeroU32> {
+    let limit = NonZeroU32::new(u32::try_from(limit).ok().filter(|_| limit < LARGEST_PACKET)?)?;
+    let lower = theirs.maximum_packet_size().is_none_or(|theirs| limit < theirs);
+    lower.then_some(limit)
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mqway_engine::{Bound, Engine, ListenerId, StartError};
+use mqway_hooks::Hooks;
 use mqway_transport::ServerOptions;
 
-use crate::core::{Mail, ProxyCore};
+use crate::core::{Mail, ProxyCore, Shared};
 use crate::upstreams::Upstreams;
 use crate::{Config, Counters, Observer, Upstream};
 
@@ -34,13 +35,11 @@ impl Proxy {
         config: Config,
         mut observer: impl FnMut(usize) -> O,
     ) -> Result<Proxy, StartError> {
-        let counters = Arc::new(Counters::default());
-        let upstreams = Arc::new(Upstreams::new(config.upstreams));
-        let limits = config.limits;
+        let shared = Shared::new(&config);
         let engine = Engine::start(config.engine, config.listeners, |worker| {
-            ProxyCore::new(limits.clone(), upstreams.clone(), counters.clone(), observer(worker))
+            ProxyCore::new(shared.clone(), observer(worker))
         })?;
-        Ok(Proxy { engine, counters })
+        Ok(Proxy { engine, counters: shared.counters })
     }
 
     /// Where the listeners listen, in their order.
@@ -69,6 +68,17 @@ impl Proxy {
         for worker in 0..poster.workers() {
             if poster.post(worker, Mail::Upstreams(upstreams.clone())).is_err() {
                 log::error!("worker {worker} is too busy to hear of the new upstreams");
+            }
+        }
+    }
+
+    /// Has these hooks asked from now on, for the connections that there are, too; what waits for an answer is asked
+    /// anew. Connections that came while there were no hooks at all stay without: of these nothing is known.
+    pub fn set_hooks(&self, hooks: Hooks) {
+        let (hooks, poster) = (Arc::new(hooks), self.engine.poster());
+        for worker in 0..poster.workers() {
+            if poster.post(worker, Mail::Hooks(hooks.clone())).is_err() {
+                log::error!("worker {worker} is too busy to hear of the new hooks");
             }
         }
     }

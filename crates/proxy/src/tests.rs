@@ -1,5 +1,7 @@
 //! The proxy under the simulator: this side plays clients and servers.
 
+mod hooked;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +13,9 @@ use mqway_engine::sim::{Remote, Sim};
 use mqway_engine::{Limits as EngineLimits, Target};
 use mqway_transport::{ClientOptions, ServerOptions, websocket};
 
-use crate::core::{Mail, ProxyCore};
+use crate::core::{Mail, ProxyCore, Shared};
 use crate::upstreams::Upstreams;
-use crate::{Counters, Direction, LARGEST_PACKET, Limits, Upstream};
+use crate::{Config, Counters, Direction, LARGEST_PACKET, Limits, Upstream};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -47,14 +49,17 @@ impl Rig {
         engine: EngineLimits,
         listener: ServerOptions,
     ) -> Rig {
-        let counters = Arc::new(Counters::default());
-        let list = (1..=upstreams).map(|port| Upstream::tcp("upstream", port)).collect();
-        let shared = Arc::new(Upstreams::new(list));
-        let mut sim = Sim::new(seed, 2, engine, vec![listener], |_| {
-            ProxyCore::new(limits.clone(), shared.clone(), counters.clone(), ())
-        });
-        for port in 1..=upstreams {
-            sim.serve(target(port));
+        let upstreams = (1..=upstreams).map(|port| Upstream::tcp("upstream", port)).collect();
+        let config = Config { upstreams, limits, ..Config::default() };
+        Rig::with_config(seed, &config, engine, listener)
+    }
+
+    fn with_config(seed: u64, config: &Config, engine: EngineLimits, listener: ServerOptions) -> Rig {
+        let shared = Shared::new(config);
+        let counters = shared.counters.clone();
+        let mut sim = Sim::new(seed, 2, engine, vec![listener], |_| ProxyCore::new(shared.clone(), ()));
+        for upstream in &config.upstreams {
+            sim.serve(upstream.target.clone());
         }
         Rig { sim, counters }
     }

@@ -34,6 +34,9 @@ fn json(passed: &Snapshot, engine: &mqway_engine::Snapshot) -> String {
         "to_client": packets(passed, Direction::ToClient),
     });
     object.insert("packets".to_owned(), packets);
+    let refusals: Map<_, _> =
+        passed.refusals().map(|(reason, count)| (reason.name().to_owned(), count.into())).collect();
+    object.insert("refusals".to_owned(), refusals.into());
     object.insert("engine".to_owned(), numbers(engine.each()).into());
     Value::Object(object).to_string()
 }
