@@ -142,7 +142,7 @@ impl BrokerCore {
         tally.connects += 1;
         Tally::more(&mut tally.connected, 1);
         // What waited, and what was not acknowledged. [MQTT-4.4.0-1], [MQTT-4.8.2-4]
-        self.house.desk.pump(io, session, None);
+        self.house.desk.pump(io, session);
         self.house.replay(io, session);
     }
 

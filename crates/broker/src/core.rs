@@ -143,7 +143,7 @@ impl BrokerCore {
     fn go_on(&mut self, io: &mut Io<Mail>, session: SessionRef) {
         let Some(home) = self.house.desk.sessions.find(session) else { return };
         home.blocked = false;
-        self.house.desk.pump(io, session, None);
+        self.house.desk.pump(io, session);
         self.house.replay(io, session);
     }
 

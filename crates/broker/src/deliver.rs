@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use mqway_codec::{PacketType, QoS, ReasonCode};
+use mqway_codec::{PacketId, PacketType, QoS, ReasonCode};
 use mqway_engine::Io;
 use mqway_routing::{Route, Share, ShareId, Target};
 use mqway_session::Outgoing;
@@ -56,6 +57,12 @@ impl Grant {
             identifiers = Identifiers::One([id]);
         }
         Grant { qos: agreed.qos, retain_as_published: agreed.retain_as_published, identifiers, share: None }
+    }
+
+    /// The retain flag of the copy. [MQTT-3.3.1-12], [MQTT-3.3.1-13]; 3.1.1: [MQTT-3.3.1-9]
+    #[inline]
+    fn retain(&self, draft: &Draft<'_>) -> bool {
+        self.retain_as_published && draft.retain
     }
 
     /// One copy for all of a session's subscriptions, with the highest QoS and every identifier. [MQTT-3.3.4-2],
@@ -121,6 +128,15 @@ impl Desk {
         draft: &mut Draft<'_>,
     ) {
         let direct = route.direct();
+        if let ([only], true) = (direct, route.shares().len() == 0) {
+            if !(only.options.no_local && draft.from == Some(only.subscriber)) {
+                draft.goes_last(true);
+                self.hand(io, only.subscriber, draft, &Grant::of(&only.options));
+            }
+            return;
+        }
+        let shares = route.shares();
+        let mut shares_left = shares.len();
         let mut at = 0;
         while let Some(first) = direct.get(at) {
             let subscriber = first.subscriber;
@@ -136,10 +152,13 @@ impl Desk {
                 }
             }
             if let Some(grant) = grant {
+                draft.goes_last(at == direct.len() && shares_left == 0);
                 self.hand(io, subscriber, draft, &grant);
             }
         }
-        for share in route.shares() {
+        for share in shares {
+            shares_left -= 1;
+            draft.goes_last(shares_left == 0);
             self.distribute_share(io, &share, draft);
         }
     }
@@ -210,113 +229,62 @@ impl Desk {
     /// Takes a message to a session that is at home here.
     #[inline]
     pub fn deliver(&mut self, io: &mut Io<Mail>, to: SessionRef, draft: &mut Draft<'_>, grant: &Grant) {
-        let enough = self.enough();
-        let most = if self.room == 0 { enough } else { enough * BURST };
-        let Some(home) = self.sessions.find(to) else { return };
-        let qos = draft.qos.min(grant.qos); // [MQTT-3.8.4-8]
-        // [MQTT-3.3.1-12], [MQTT-3.3.1-13]; 3.1.1: [MQTT-3.3.1-9]
-        let retain = grant.retain_as_published && draft.retain;
+        let Desk { sessions, writer, tally, shared, room, full, unfinished, .. } = self;
+        let Some(home) = sessions.find(to) else { return };
         if let Some(local) = home.local() {
             if local.try_send(draft.shared()).is_err() {
-                self.tally.dropped_local += 1;
+                tally.dropped_local += 1;
             }
             return;
         }
-        if qos > QoS::AtMostOnce {
-            let delivery = Delivery {
-                message: draft.shared(),
-                identifiers: grant.identifiers.clone(),
-                retain,
-                share: grant.share,
-            };
-            return self.enqueue(io, to, qos, delivery, Some(draft));
-        }
-        let Some(conn) = home.conn else { return };
-        if home.blocked && io.queued(conn) > most {
-            self.tally.dropped_slow += 1;
-            return;
-        }
-        let Some(sender) = home.state.sender() else { return };
+        let most = enough(*full, *room);
+        let qos = draft.qos.min(grant.qos); // [MQTT-3.8.4-8]
+        let retain = grant.retain(draft);
+        let id = if qos == QoS::AtMostOnce {
+            let burst = if *room == 0 { most } else { most * BURST };
+            if home.blocked && home.conn.is_some_and(|conn| io.queued(conn) > burst) {
+                tally.dropped_slow += 1;
+                return;
+            }
+            None
+        } else {
+            match keep(tally, shared, home, qos, draft, grant, io.now()) {
+                Kept::Sent(id) => Some(id),
+                // What waits before it may be what can be sent now.
+                Kept::Waits => return self.pump(io, to),
+                Kept::Dropped => return,
+            }
+        };
+        let (Some(conn), Some(sender)) = (home.conn, home.state.sender()) else { return };
         let letter = Letter {
             serial: draft.serial,
-            raw: draft.raw,
+            raw: draft.raw.filter(|_| draft.qos == qos),
             topic: draft.topic,
             payload: draft.payload,
             properties: draft.properties,
             expires: draft.expires,
             qos,
-            id: None,
+            id,
             dup: false, // [MQTT-3.3.1-3]
             retain,
             identifiers: grant.identifiers.as_slice(),
         };
-        match self.writer.write(io, conn, sender, &letter) {
+        match writer.write(io, conn, sender, &letter) {
             Ok(waiting) => {
-                self.tally.sent(draft.payload.len());
-                self.room = self.room.saturating_sub(draft.payload.len());
-                if waiting > enough && !home.blocked {
+                tally.sent(draft.payload.len());
+                *room = room.saturating_sub(draft.payload.len());
+                if waiting > most && !home.blocked {
+                    // The rest has time until the engine has sent some of it.
                     home.blocked = true;
-                    self.unfinished.push(to);
+                    unfinished.push(to);
                 }
             }
-            Err(unwritten) => self.tally.unwritten(&unwritten),
-        }
-    }
-
-    /// Adds a delivery of QoS 1 or 2 to a session, within its limits and behind those before it, and sends what may be
-    /// sent. `draft` is the message if it is just being routed.
-    ///
-    /// [MQTT-4.5.0-1], [MQTT-4.6.0-5], [MQTT-4.6.0-6]; 3.1.1: [MQTT-3.1.2-5]
-    pub fn enqueue(
-        &mut self,
-        io: &mut Io<Mail>,
-        to: SessionRef,
-        qos: QoS,
-        delivery: Delivery,
-        draft: Option<&Draft<'_>>,
-    ) {
-        let Some(home) = self.sessions.find(to) else { return };
-        let (shared, limits) = (&self.shared, &self.shared.limits);
-        let size = delivery.message.size();
-        let is_full = |home: &Home| {
-            home.state.queued() >= limits.queue_messages || home.bytes + size > limits.queue_bytes
-        };
-        // What has expired must not take the place of what has not.
-        let expired = |delivery: &Delivery| time_left(delivery.message.expires, io.now()).is_err();
-        while is_full(home)
-            && let Some(oldest) = home.state.pop_oldest_if(expired)
-        {
-            self.tally.dropped_expired += 1;
-            release(&mut self.tally, shared, home, &oldest);
-        }
-        let held = home.bytes + size;
-        if held > limits.queue_bytes || held as u64 > shared.room_to_store(self.tally.stored_bytes) {
-            self.tally.dropped_queue_bytes += 1;
-            return drop_delivery(shared, home, &delivery);
-        }
-        if limits.queue_full == QueueFull::DropOldest
-            && home.state.queued() >= limits.queue_messages
-            && let Some(oldest) = home.state.pop_oldest()
-        {
-            self.tally.dropped_queue_full += 1;
-            release(&mut self.tally, shared, home, &oldest);
-        }
-        match home.state.push(qos, delivery) {
-            Ok(()) => {
-                home.bytes += size;
-                Tally::more(&mut self.tally.stored, 1);
-                Tally::more(&mut self.tally.stored_bytes, size as u64);
-                self.pump(io, to, draft);
-            }
-            Err(delivery) => {
-                self.tally.dropped_queue_full += 1;
-                drop_delivery(shared, home, &delivery);
-            }
+            Err(unwritten) => give_up(tally, shared, home, id.map(|id| (qos, id)), &unwritten),
         }
     }
 
     /// Sends of a session's messages what may be sent now.
-    pub fn pump(&mut self, io: &mut Io<Mail>, session: SessionRef, draft: Option<&Draft<'_>>) {
+    pub fn pump(&mut self, io: &mut Io<Mail>, session: SessionRef) {
         let Desk { sessions, writer, tally, shared, answer, room, full, .. } = self;
         let Some(home) = sessions.find(session) else { return };
         let Some(conn) = home.conn else { return };
@@ -336,7 +304,7 @@ impl Desk {
             };
             let message = &*delivery.message;
             let letter = Letter {
-                serial: draft.filter(|draft| draft.is(&delivery.message)).map_or(0, |draft| draft.serial),
+                serial: 0,
                 raw: None,
                 topic: &message.topic,
                 payload: &message.payload,
@@ -346,7 +314,7 @@ impl Desk {
                 id: Some(id),
                 dup,
                 retain: delivery.retain,
-                identifiers: delivery.identifiers.as_slice(),
+                identifiers: delivery.identifiers(),
             };
             match writer.write(io, conn, sender, &letter) {
                 Ok(waiting) => {
@@ -359,23 +327,8 @@ impl Desk {
                         return;
                     }
                 }
-                Err(unwritten) => {
-                    // [MQTT-3.1.2-25]: as if it had been sent and acknowledged.
-                    tally.unwritten(&unwritten);
-                    if let Some(delivery) = home.state.give_up(qos, id) {
-                        release(tally, shared, home, &delivery);
-                    }
-                }
+                Err(unwritten) => give_up(tally, shared, home, Some((qos, id)), &unwritten),
             }
-        }
-    }
-
-    /// A session is done with a delivery.
-    #[inline]
-    pub fn done(&mut self, session: SessionRef, delivery: &Delivery) {
-        let Desk { sessions, tally, shared, .. } = self;
-        if let Some(home) = sessions.find(session) {
-            release(tally, shared, home, delivery);
         }
     }
 
@@ -389,7 +342,9 @@ impl Desk {
                 Some((serial, same)) if Arc::ptr_eq(same, &message) => *serial,
                 _ => self.next_serial(),
             };
-            self.deliver(io, to, &mut Draft::of(serial, &message, None), &grant);
+            let mut draft = Draft::of(serial, &message, None);
+            draft.goes_last(true);
+            self.deliver(io, to, &mut draft, &grant);
             last = Some((serial, message));
         }
         if let Some(on_the_way) = self.shared.on_the_way.get(self.worker) {
@@ -419,18 +374,103 @@ fn enough(full: usize, room: usize) -> usize {
     if room == 0 { full.min(ENOUGH_IN_A_CROWD) } else { full }
 }
 
+/// What became of a message of QoS 1 or 2 for a session.
+enum Kept {
+    /// It is under way with this identifier, and to be written now.
+    Sent(PacketId),
+    /// It waits behind others, or for a connection.
+    Waits,
+    /// There was no room.
+    Dropped,
+}
+
+/// Adds a message of QoS 1 or 2 to a session, within its limits and behind those before it.
+///
+/// [MQTT-4.5.0-1], [MQTT-4.6.0-5], [MQTT-4.6.0-6]; 3.1.1: [MQTT-3.1.2-5]
+#[inline]
+fn keep(
+    tally: &mut Tally,
+    shared: &Shared,
+    home: &mut Home,
+    qos: QoS,
+    draft: &mut Draft<'_>,
+    grant: &Grant,
+    now: Duration,
+) -> Kept {
+    let limits = &shared.limits;
+    let size = draft.size();
+    let is_full =
+        |home: &Home| home.state.queued() >= limits.queue_messages || home.bytes + size > limits.queue_bytes;
+    // What has expired must not take the place of what has not.
+    let expired = |delivery: &Delivery| time_left(delivery.message.expires, now).is_err();
+    while is_full(home)
+        && let Some(oldest) = home.state.pop_oldest_if(expired)
+    {
+        tally.dropped_expired += 1;
+        release(tally, shared, home, &oldest);
+    }
+    let held = home.bytes + size;
+    if held > limits.queue_bytes || held as u64 > shared.room_to_store(tally.stored_bytes) {
+        tally.dropped_queue_bytes += 1;
+        unload(shared, home, grant.share);
+        return Kept::Dropped;
+    }
+    if limits.queue_full == QueueFull::DropOldest
+        && home.state.queued() >= limits.queue_messages
+        && let Some(oldest) = home.state.pop_oldest()
+    {
+        tally.dropped_queue_full += 1;
+        release(tally, shared, home, &oldest);
+    }
+    home.bytes += size;
+    Tally::more(&mut tally.stored, 1);
+    Tally::more(&mut tally.stored_bytes, size as u64);
+    let retain = grant.retain(draft);
+    let delivery = Delivery::new(draft.shared(), retain, &grant.identifiers, grant.share);
+    let waits = home.blocked || home.conn.is_none();
+    let unsent = match if waits { Err(delivery) } else { home.state.send(qos, delivery) } {
+        Ok(id) => return Kept::Sent(id),
+        Err(delivery) => home.state.push(qos, delivery),
+    };
+    match unsent {
+        Ok(()) => Kept::Waits,
+        Err(delivery) => {
+            tally.dropped_queue_full += 1;
+            release(tally, shared, home, &delivery);
+            Kept::Dropped
+        }
+    }
+}
+
+/// A message cannot be written for its receiver: as if it had been sent and acknowledged. [MQTT-3.1.2-25]
+#[cold]
+fn give_up(
+    tally: &mut Tally,
+    shared: &Shared,
+    home: &mut Home,
+    kept: Option<(QoS, PacketId)>,
+    unwritten: &Unwritten,
+) {
+    tally.unwritten(unwritten);
+    if let Some(delivery) = kept.and_then(|(qos, id)| home.state.give_up(qos, id)) {
+        release(tally, shared, home, &delivery);
+    }
+}
+
 /// Takes a delivery off the books of its session.
+#[inline]
 pub(crate) fn release(tally: &mut Tally, shared: &Shared, home: &mut Home, delivery: &Delivery) {
     let size = delivery.message.size();
     home.bytes = home.bytes.saturating_sub(size);
     Tally::less(&mut tally.stored, 1);
     Tally::less(&mut tally.stored_bytes, size as u64);
-    drop_delivery(shared, home, delivery);
+    unload(shared, home, delivery.share());
 }
 
-/// Takes a delivery off the load of its session.
-fn drop_delivery(shared: &Shared, home: &Home, delivery: &Delivery) {
-    if let (Some(_), Some(load)) = (delivery.share, home.load) {
+/// Takes a delivery for a shared subscription off the load of its session.
+#[inline]
+fn unload(shared: &Shared, home: &Home, share: Option<ShareId>) {
+    if let (Some(_), Some(load)) = (share, home.load) {
         shared.loads.less(load);
     }
 }

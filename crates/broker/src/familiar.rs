@@ -35,6 +35,12 @@ impl Familiar {
         bytes: &'a [u8],
     ) -> Option<(Publish<'a>, usize)> {
         let (&first, rest) = bytes.split_first()?;
+        let qos = match first {
+            0x30 => QoS::AtMostOnce,
+            0x32 => QoS::AtLeastOnce,
+            0x34 => QoS::ExactlyOnce,
+            _ => return None,
+        };
         let (remaining, header) = match *rest {
             [low @ ..0x80, ..] => (usize::from(low), 2),
             // Neither a third byte nor more bytes than the length needs. [MQTT-1.5.5-1]
@@ -49,15 +55,12 @@ impl Familiar {
         if topic != self.topic.as_bytes() || topic.is_empty() || len > limit {
             return None;
         }
-        let (qos, packet_id) = match first {
-            0x30 => (QoS::AtMostOnce, None),
-            0x32 | 0x34 => {
-                let (&id, after) = body.split_first_chunk::<2>()?;
-                body = after;
-                let qos = if first == 0x32 { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
-                (qos, Some(PacketId::new(u16::from_be_bytes(id))?))
-            }
-            _ => return None,
+        let packet_id = if qos == QoS::AtMostOnce {
+            None
+        } else {
+            let (&id, after) = body.split_first_chunk::<2>()?;
+            body = after;
+            Some(PacketId::new(u16::from_be_bytes(id))?)
         };
         let payload = match (version, body) {
             (Version::V5, [0, payload @ ..]) => payload,

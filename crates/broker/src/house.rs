@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use mqway_codec::{PropertiesBuf, QoS, ReasonCode, TopicName, Version};
+use mqway_codec::{Decoder, PacketType, PropertiesBuf, QoS, ReasonCode, TopicName, Version};
 use mqway_engine::{ConnId, Io};
 use mqway_routing::{Hint, RouteCache};
-use mqway_session::server::{Event, Fault, Incoming};
+use mqway_session::server::{Acknowledged, Event, Fault, Incoming};
 
 use crate::clients::{Author, Open, Publishing, Timer};
 use crate::counters::Tally;
 use crate::deliver::{Desk, release};
 use crate::mail::Mail;
-use crate::message::{Draft, Message};
+use crate::message::{Delivery, Draft, Message};
 use crate::payload::Payload;
 use crate::retained::{Publisher, Sweep, retain};
 use crate::sessions::Home;
@@ -24,7 +24,7 @@ pub(crate) struct House {
     cache: RouteCache<SessionRef, Agreed>,
     /// The properties of a message, where some are left out.
     kept: PropertiesBuf,
-    /// Answers to a packet.
+    /// Answers to the packets that are being served: more than one only where they need not be sent apart.
     pub answer: Vec<u8>,
     pub sweep: Sweep,
 }
@@ -44,6 +44,9 @@ pub(crate) enum Then {
 const ROUTES: usize = 16 * 1024;
 const ROUTE_BYTES: usize = 64 * 1024 * 1024;
 
+/// Bytes of answers that are gathered before they are sent.
+const MOST_ANSWERS: usize = 4 * 1024;
+
 /// Topics that begin so are the broker's own.
 pub(crate) const SYS: &str = "$SYS/";
 
@@ -61,83 +64,87 @@ impl House {
 
     /// Serves the packets in `bytes`. Returns how many bytes are done with, and what follows.
     pub fn serve(&mut self, io: &mut Io<Mail>, conn: ConnId, open: &mut Open, bytes: &[u8]) -> (usize, Then) {
-        let (version, session) = (open.receiver.version(), open.session);
-        let mut used = 0;
         open.receiver.heard(io.now());
-        loop {
-            let rest = &bytes[used..];
-            if let Some(Publishing { familiar, author }) = open.publishing.as_deref_mut()
-                && let Some((publish, len)) = familiar.next(version, self.shared.terms.maximum_packet, rest)
-            {
-                used += len;
-                self.desk.tally.packets_received += 1;
-                let raw = (publish.qos == QoS::AtMostOnce).then_some((version, &rest[..len]));
-                let Some(home) = self.desk.sessions.find(session) else { return (used, Then::Leave) };
-                match open.receiver.publish(&mut home.state, publish, &mut self.answer) {
-                    Ok(Some(incoming)) => {
-                        self.take_over(io, &incoming, raw, author);
-                    }
-                    Ok(None) => {}
-                    Err(fault) => return (used, Then::End(fault)),
+        let apart = io.frames_packets(conn);
+        let (mut used, mut room) = (0, false);
+        let then = loop {
+            let before = self.answer.len();
+            let served = self.serve_one(io, conn, open, &bytes[used..], &mut room);
+            if self.answer.len() > before {
+                self.desk.tally.packets_sent += 1;
+                if apart || self.answer.len() >= MOST_ANSWERS {
+                    self.send_answers(io, conn);
                 }
-                self.send_answer(io, conn);
-                continue;
             }
-            let (packet, len) = match open.receiver.next(rest) {
-                Ok(Some(found)) => found,
-                Ok(None) => return (used, Then::Go),
-                Err(fault) => return (used, Then::End(fault)),
-            };
-            used += len;
-            self.desk.tally.packets_received += 1;
-            let Some(home) = self.desk.sessions.find(session) else { return (used, Then::Leave) };
-            let event = match open.receiver.take(&mut home.state, packet, &mut self.answer) {
-                Ok(event) => event,
-                Err(fault) => return (used, Then::End(fault)),
-            };
-            match event {
-                Event::None => {}
-                Event::Publish(incoming) => {
-                    let publishing =
-                        open.publishing.get_or_insert_with(|| Box::new(Publishing::new(session, version)));
-                    publishing.familiar.remember(&incoming.publish);
-                    self.take_over(io, &incoming, None, &mut publishing.author);
-                }
-                Event::Done(delivery, reason) => {
-                    if reason.is_error() {
-                        self.desk.tally.dropped_refused += 1; // It goes to nobody else. [MQTT-4.8.2-6]
-                    }
-                    if let Some(delivery) = delivery {
-                        self.desk.done(session, &delivery);
-                    }
-                    self.desk.pump(io, session, None);
-                    self.replay(io, session);
-                }
-                Event::Received(delivery) => {
-                    if let Some(delivery) = delivery {
-                        self.desk.done(session, &delivery);
-                    }
-                }
-                Event::Subscribe(subscribe) => {
-                    if let Err(fault) = self.subscribe(version, session, &subscribe) {
-                        return (used, Then::End(fault));
-                    }
-                    self.send_answer(io, conn);
-                    self.replay(io, session);
-                }
-                Event::Unsubscribe(unsubscribe) => {
-                    if let Err(fault) = self.unsubscribe(version, session, &unsubscribe) {
-                        return (used, Then::End(fault));
-                    }
-                }
-                // No method is served, so that none can be under way.
-                Event::Auth(_) => {
-                    return (used, Then::End(Fault::Misplaced(mqway_codec::PacketType::Auth)));
-                }
-                Event::Disconnect(_) => return (used, Then::Leave),
+            match served {
+                Ok(0) => break Then::Go,
+                Ok(len) => used += len,
+                Err(then) => break then,
             }
-            self.send_answer(io, conn);
+        };
+        self.send_answers(io, conn);
+        if room && matches!(then, Then::Go) {
+            self.desk.pump(io, open.session);
+            self.replay(io, open.session);
         }
+        (used, then)
+    }
+
+    /// Serves the packet at the start of `bytes`. Returns its length, 0 if it is not whole. `room` is set if the client
+    /// is done with a message, so that it may be sent others.
+    #[inline]
+    fn serve_one(
+        &mut self,
+        io: &mut Io<Mail>,
+        conn: ConnId,
+        open: &mut Open,
+        bytes: &[u8],
+        room: &mut bool,
+    ) -> Result<usize, Then> {
+        let (version, session) = (open.receiver.version(), open.session);
+        let Desk { sessions, tally, shared, .. } = &mut self.desk;
+        let Some(home) = sessions.find(session) else { return Err(Then::Leave) };
+        if let Some(Publishing { familiar, author }) = open.publishing.as_deref_mut()
+            && let Some((publish, len)) = familiar.next(version, shared.terms.maximum_packet, bytes)
+        {
+            tally.packets_received += 1;
+            let incoming = open.receiver.publish(&mut home.state, publish, &mut self.answer);
+            if let Some(incoming) = incoming.map_err(Then::End)? {
+                let raw = bytes.get(..len).map(|packet| (version, packet));
+                self.take_over(io, &incoming, raw, author);
+            }
+            return Ok(len);
+        }
+        if let Some(ack) = open.receiver.take_bare_ack(&mut home.state, bytes, &mut self.answer) {
+            tally.packets_received += 1;
+            *room |= settle(tally, shared, home, ack);
+            return Ok(Decoder::BARE_ACK);
+        }
+        let Some((packet, len)) = open.receiver.next(bytes).map_err(Then::End)? else { return Ok(0) };
+        tally.packets_received += 1;
+        match open.receiver.take(&mut home.state, packet, &mut self.answer).map_err(Then::End)? {
+            Event::None => {}
+            Event::Publish(incoming) => {
+                let publishing =
+                    open.publishing.get_or_insert_with(|| Box::new(Publishing::new(session, version)));
+                publishing.familiar.remember(&incoming.publish);
+                self.take_over(io, &incoming, None, &mut publishing.author);
+            }
+            Event::Acknowledged(ack) => *room |= settle(tally, shared, home, ack),
+            Event::Subscribe(subscribe) => {
+                self.subscribe(version, session, &subscribe).map_err(Then::End)?;
+                self.desk.tally.packets_sent += 1;
+                self.send_answers(io, conn);
+                self.replay(io, session);
+            }
+            Event::Unsubscribe(unsubscribe) => {
+                self.unsubscribe(version, session, &unsubscribe).map_err(Then::End)?;
+            }
+            // No method is served, so that none can be under way.
+            Event::Auth(_) => return Err(Then::End(Fault::Misplaced(PacketType::Auth))),
+            Event::Disconnect(_) => return Err(Then::Leave),
+        }
+        Ok(len)
     }
 
     /// Publishes a message of a client and acknowledges it.
@@ -159,11 +166,10 @@ impl House {
 
     /// However much else waits for the client. [MQTT-3.3.4-10]
     #[inline]
-    fn send_answer(&mut self, io: &mut Io<Mail>, conn: ConnId) {
+    fn send_answers(&mut self, io: &mut Io<Mail>, conn: ConnId) {
         if !self.answer.is_empty() {
             io.send(conn, &self.answer);
             self.answer.clear();
-            self.desk.tally.packets_sent += 1;
         }
     }
 
@@ -180,22 +186,27 @@ impl House {
         let tally = &mut self.desk.tally;
         tally.publishes_received += 1;
         tally.publish_bytes_received += incoming.publish.payload.len() as u64;
-        let Some(topic) = self.own_topic(incoming.topic) else {
+        let topic = incoming.topic;
+        if !self.is_open(topic) {
             self.desk.tally.refused_topics += 1;
             return ReasonCode::NotAuthorized; // Which only 5.0 says. 3.1.1: [MQTT-3.3.5-2]
-        };
+        }
         let serial = self.desk.next_serial();
         let House { shared, desk, cache, kept, sweep, .. } = self;
         let mut draft = Draft::received(serial, incoming, raw, *session, io.now(), last_topic, kept);
         if draft.retain {
             // [MQTT-3.3.1-8]
             let publisher = desk.sessions.find(*session).map(|home| shared.publisher(&home.client_id));
-            retain(shared, &mut desk.tally, topic, &mut draft, publisher);
+            if let Ok(topic) = TopicName::new(topic) {
+                retain(shared, &mut desk.tally, topic, &mut draft, publisher);
+            }
             if draft.expires.is_some() {
                 sweep.expect(io);
             }
         }
-        let route = cache.targets(&shared.index, topic, hint);
+        let Ok(route) = cache.targets(&shared.index, topic, hint) else {
+            return ReasonCode::TopicNameInvalid;
+        };
         if route.is_empty() {
             desk.tally.unrouted += 1;
             return ReasonCode::NoMatchingSubscribers;
@@ -204,15 +215,12 @@ impl House {
         ReasonCode::Success
     }
 
-    /// A topic that clients may publish to.
+    /// Whether clients may publish to a topic.
     #[inline]
-    fn own_topic<'a>(&self, topic: &'a str) -> Option<TopicName<'a>> {
+    fn is_open(&self, topic: &str) -> bool {
         let levels = self.shared.limits.topic_levels;
         let too_deep = topic.len() >= levels && too_many_levels(topic, levels);
-        if topic.starts_with(SYS) || too_deep {
-            return None;
-        }
-        TopicName::new(topic).ok()
+        !topic.starts_with(SYS) && !too_deep
     }
 
     /// Publishes a message that no connection has sent: `$SYS`, the program's own.
@@ -232,8 +240,9 @@ impl House {
                 sweep.expect(io);
             }
         }
-        let route = cache.targets(&shared.index, topic, &mut Hint::default());
-        desk.distribute(io, route, &mut draft);
+        if let Ok(route) = cache.targets(&shared.index, topic.as_str(), &mut Hint::default()) {
+            desk.distribute(io, route, &mut draft);
+        }
     }
 
     /// Does what is due for a session without a connection: its will, its end.
@@ -273,7 +282,7 @@ impl House {
             release(&mut self.desk.tally, &self.shared, &mut home, &delivery);
             // [MQTT-4.8.2-5]: what was sent with QoS 2 to one must not go to another.
             let may_move = qos == QoS::AtLeastOnce || !sent;
-            let share = delivery.share.filter(|_| may_move);
+            let share = delivery.share().filter(|_| may_move);
             let moved = share.is_some_and(|share| self.redeliver(io, session, share, &delivery.message));
             if !moved {
                 self.desk.tally.dropped_session_ended += 1;
@@ -308,7 +317,7 @@ impl House {
         of: (SessionRef, Publisher),
         will: mqway_session::server::Will,
     ) {
-        if self.own_topic(&will.topic).is_none() {
+        if !self.is_open(&will.topic) {
             self.desk.tally.refused_topics += 1;
             return;
         }
@@ -332,6 +341,25 @@ impl House {
         self.desk.tally.wills += 1;
         self.publish_of(io, &Arc::new(message), Some(of));
     }
+}
+
+/// A client has acknowledged a message. Returns whether it may be sent another.
+#[inline]
+fn settle(tally: &mut Tally, shared: &Shared, home: &mut Home, ack: Acknowledged<Delivery>) -> bool {
+    let (delivery, room) = match ack {
+        Acknowledged::Nothing => return false,
+        Acknowledged::Received(delivery) => (delivery, false),
+        Acknowledged::Done(delivery, reason) => {
+            if reason.is_error() {
+                tally.dropped_refused += 1; // It goes to nobody else. [MQTT-4.8.2-6]
+            }
+            (delivery, true)
+        }
+    };
+    if let Some(delivery) = delivery {
+        release(tally, shared, home, &delivery);
+    }
+    room
 }
 
 /// Sets a timer for what comes due of a session, unless an earlier one is set.

@@ -41,9 +41,15 @@ impl Message {
     }
 
     /// Bytes that it is counted for, where bytes are limited.
+    #[inline]
     pub(crate) fn size(&self) -> usize {
-        self.topic.len() + self.payload.len() + self.properties.as_properties().as_bytes().len() + OVERHEAD
+        size(&self.topic, &self.payload, self.properties.as_properties())
     }
+}
+
+#[inline]
+fn size(topic: &str, payload: &[u8], properties: Properties<'_>) -> usize {
+    topic.len() + payload.len() + properties.as_bytes().len() + OVERHEAD
 }
 
 /// Bytes of a message in memory beside what it says.
@@ -61,11 +67,14 @@ pub(crate) struct Draft<'a> {
     pub retain: bool,
     /// The session that published it, for No Local.
     pub from: Option<SessionRef>,
-    /// The packet, if its bytes may go to receivers of the same version as they are: QoS 0, no flags, no properties.
+    /// The packet, if it has neither flags nor properties: its bytes may go to receivers of the same version and QoS as
+    /// they are, but for the packet identifier.
     pub raw: Option<(Version, &'a [u8])>,
     /// The topic of a message that its publisher had kept, owned: most use the same again and again.
     last_topic: Option<&'a mut Option<Arc<str>>>,
     shared: Option<Arc<Message>>,
+    /// Nobody else gets it: [`Draft::shared`] need not remember what it has made.
+    last: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -99,6 +108,7 @@ impl<'a> Draft<'a> {
             from: Some(from),
             last_topic: Some(last_topic),
             shared: None,
+            last: false,
         }
     }
 
@@ -116,24 +126,46 @@ impl<'a> Draft<'a> {
             from,
             last_topic: None,
             shared: Some(message.clone()),
+            last: false,
         }
     }
 
+    /// Says whether whoever comes next is the last to get it.
+    #[inline]
+    pub fn goes_last(&mut self, last: bool) {
+        self.last = last;
+    }
+
+    /// Bytes that it is counted for, where bytes are limited.
+    #[inline]
+    pub fn size(&self) -> usize {
+        size(self.topic, self.payload, self.properties)
+    }
+
     /// The message to be kept by somebody: copied out of the buffer once, however many keep it.
+    #[inline]
     pub fn shared(&mut self) -> Arc<Message> {
+        // Counting who shares it costs more than anything else here, and most messages go to one.
+        if self.last {
+            return self.shared.take().unwrap_or_else(|| self.owned());
+        }
         if let Some(shared) = &self.shared {
             return shared.clone();
         }
-        let shared = Arc::new(Message {
+        let shared = self.owned();
+        self.shared = Some(shared.clone());
+        shared
+    }
+
+    fn owned(&mut self) -> Arc<Message> {
+        Arc::new(Message {
             topic: self.owned_topic(),
             payload: self.payload.into(),
             properties: self.properties.into(),
             expires: self.expires,
             qos: self.qos,
             retain: self.retain,
-        });
-        self.shared = Some(shared.clone());
-        shared
+        })
     }
 
     fn owned_topic(&mut self) -> Arc<str> {
@@ -142,12 +174,6 @@ impl<'a> Draft<'a> {
             Some(last) => last.insert(self.topic.into()).clone(),
             None => self.topic.into(),
         }
-    }
-
-    /// Whether this is that message.
-    #[inline]
-    pub fn is(&self, message: &Arc<Message>) -> bool {
-        self.shared.as_ref().is_some_and(|shared| Arc::ptr_eq(shared, message))
     }
 }
 
@@ -188,11 +214,42 @@ pub(crate) struct Expired;
 #[derive(Debug)]
 pub(crate) struct Delivery {
     pub message: Arc<Message>,
-    pub identifiers: Identifiers,
     /// The retain flag, for this session.
     pub retain: bool,
+    /// What few have: sessions hold many deliveries, which had better be small.
+    more: Option<Box<More>>,
+}
+
+#[derive(Debug)]
+struct More {
+    identifiers: Identifiers,
+    share: Option<ShareId>,
+}
+
+impl Delivery {
+    #[inline]
+    pub fn new(
+        message: Arc<Message>,
+        retain: bool,
+        identifiers: &Identifiers,
+        share: Option<ShareId>,
+    ) -> Delivery {
+        let more = (share.is_some() || *identifiers != Identifiers::None)
+            .then(|| Box::new(More { identifiers: identifiers.clone(), share }));
+        Delivery { message, retain, more }
+    }
+
+    /// The identifiers of the subscriptions that it is for.
+    #[inline]
+    pub fn identifiers(&self) -> &[SubscriptionId] {
+        self.more.as_ref().map_or(&[], |more| more.identifiers.as_slice())
+    }
+
     /// The shared subscription that it is for.
-    pub share: Option<ShareId>,
+    #[inline]
+    pub fn share(&self) -> Option<ShareId> {
+        self.more.as_ref().and_then(|more| more.share)
+    }
 }
 
 /// The identifiers of the subscriptions that a delivery is for. Nearly always there is at most one.

@@ -51,8 +51,9 @@ impl House {
             return Err(Fault::Limit("a subscription that is not served"));
         }
         // [MQTT-3.8.4-1], [MQTT-3.8.4-2], [MQTT-3.8.4-6]
+        let start = self.answer.len();
         suback(version, subscribe.packet_id, codes.as_codes(), &mut self.answer);
-        self.check_answer(session)?;
+        self.check_answer(session, start)?;
         if let Some(home) = self.desk.sessions.find(session) {
             home.add_replays(replays);
         }
@@ -115,13 +116,13 @@ impl House {
         Ok(())
     }
 
-    /// Whether the client takes a packet as large as the answer. [MQTT-3.1.2-24]
-    fn check_answer(&mut self, session: SessionRef) -> Result<(), Fault> {
+    /// Whether the client takes a packet as large as the answer, which begins at `start`. [MQTT-3.1.2-24]
+    fn check_answer(&mut self, session: SessionRef, start: usize) -> Result<(), Fault> {
         let sender = self.desk.sessions.find(session).and_then(|home| home.state.sender());
-        if sender.is_none_or(|sender| self.answer.len() <= sender.maximum_packet() as usize) {
+        if sender.is_none_or(|sender| self.answer.len() - start <= sender.maximum_packet() as usize) {
             return Ok(());
         }
-        self.answer.clear();
+        self.answer.truncate(start);
         Err(Fault::AnswerTooLarge)
     }
 
@@ -147,8 +148,9 @@ impl House {
             codes.push(if removed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });
         }
         // [MQTT-3.10.4-4], [MQTT-3.10.4-5]
+        let start = self.answer.len();
         unsuback(version, unsubscribe.packet_id, codes.as_codes(), &mut self.answer);
-        self.check_answer(session)
+        self.check_answer(session, start)
     }
 
     /// Sends some more of the retained messages that a client is to get, as fast as it takes them.

@@ -13,15 +13,14 @@ use crate::message::{Expired, time_left};
 pub(crate) struct Writer {
     /// The beginning of one message: for 3.x and 5.0, each without and with a packet identifier.
     heads: [Head; 4],
-    /// Which message they are of; 0 is none.
-    serial: u64,
     scratch: Vec<u8>,
     properties: PropertiesBuf,
 }
 
 #[derive(Default)]
 struct Head {
-    /// Empty until somebody needs it.
+    /// Which message it is of; 0 is none.
+    serial: u64,
     bytes: Vec<u8>,
     /// Where the packet identifier stands.
     id_at: usize,
@@ -31,7 +30,7 @@ struct Head {
 pub(crate) struct Letter<'a> {
     /// Tells messages apart that follow one another; 0 for one that is written once only.
     pub serial: u64,
-    /// The packet as it came, if it may go on so to receivers of that version.
+    /// The packet as it came, if it may go on so to receivers of that version, but for flags and identifier.
     pub raw: Option<(Version, &'a [u8])>,
     pub topic: &'a str,
     pub payload: &'a [u8],
@@ -74,6 +73,7 @@ impl Writer {
         }
         if let Some((came_in, packet)) = letter.raw
             && is_5(came_in) == is_5(version)
+            && letter.id.is_none()
             && !letter.retain
         {
             if packet.len() > sender.maximum_packet() as usize {
@@ -91,13 +91,9 @@ impl Writer {
     /// The beginning of the packet, written unless it was before, with this receiver's flags and identifier.
     #[inline]
     fn head(&mut self, version: Version, letter: &Letter<'_>) -> Result<&[u8], Unwritten> {
-        if letter.serial != self.serial || letter.serial == 0 {
-            self.heads.iter_mut().for_each(|head| head.bytes.clear());
-            self.serial = letter.serial;
-        }
-        let layout = usize::from(version == Version::V5) * 2 + usize::from(letter.id.is_some());
+        let layout = usize::from(is_5(version)) * 2 + usize::from(letter.id.is_some());
         let head = &mut self.heads[layout];
-        if head.bytes.is_empty() {
+        if letter.serial != head.serial || letter.serial == 0 {
             head.fill(version, letter).ok_or(Unwritten::TooLarge)?;
         }
         let dup = u8::from(letter.dup) << 3;
@@ -139,20 +135,33 @@ impl Writer {
 impl Head {
     /// `None` if it cannot be written: with the receiver's own version of it the packet would be too long.
     fn fill(&mut self, version: Version, letter: &Letter<'_>) -> Option<()> {
-        let publish = Publish {
-            dup: false,
-            qos: if letter.id.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce },
-            retain: false,
-            topic: letter.topic,
-            packet_id: letter.id,
-            properties: letter.properties,
-            payload: letter.payload,
-        };
-        publish.encode_head(version, &mut self.bytes).ok()?;
-        let tail = if version == Version::V5 { properties_len(letter.properties) } else { 0 };
+        self.serial = 0;
+        self.bytes.clear();
+        match letter.raw {
+            Some((came_in, packet)) if is_5(came_in) == is_5(version) => {
+                let head = packet.len().checked_sub(letter.payload.len())?;
+                self.bytes.extend_from_slice(packet.get(..head)?);
+            }
+            _ => encode_head(version, letter, &mut self.bytes)?,
+        }
+        let tail = if is_5(version) { properties_len(letter.properties) } else { 0 };
         self.id_at = self.bytes.len() - tail - if letter.id.is_some() { 2 } else { 0 };
+        self.serial = letter.serial;
         Some(())
     }
+}
+
+fn encode_head(version: Version, letter: &Letter<'_>, out: &mut Vec<u8>) -> Option<()> {
+    let publish = Publish {
+        dup: false,
+        qos: if letter.id.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce },
+        retain: false,
+        topic: letter.topic,
+        packet_id: letter.id,
+        properties: letter.properties,
+        payload: letter.payload,
+    };
+    publish.encode_head(version, out).ok()
 }
 
 /// 3.1 and 3.1.1 write PUBLISH alike.

@@ -1,6 +1,6 @@
 use crate::error::{DecodeError, Fault, Field};
 use crate::header::FirstByte;
-use crate::{Header, Packet, PacketType, Publish, Version};
+use crate::{Header, Packet, PacketId, PacketType, Publish, Version};
 
 /// Decodes one packet, which is all of `bytes`. A CONNECT is read by the version it names, whatever `version` is.
 ///
@@ -97,6 +97,26 @@ impl Decoder {
             Ok(Some((packet, len)))
         })
     }
+
+    /// The PUBACK, PUBREC, PUBREL or PUBCOMP at the start of `bytes`, if it is [`BARE_ACK`](Self::BARE_ACK) bytes long: a
+    /// header and an identifier, which in every version means success. Nearly all are, and come in rows. Whatever else
+    /// begins there is for [`Decoder::next`], which gives the same for these.
+    #[inline]
+    pub fn bare_ack(&self, bytes: &[u8]) -> Option<(PacketType, PacketId)> {
+        let [first, 2, high, low, ..] = *bytes else { return None };
+        let packet_type = match first {
+            0x40 => PacketType::Puback,
+            0x50 => PacketType::Pubrec,
+            0x62 => PacketType::Pubrel,
+            0x70 => PacketType::Pubcomp,
+            _ => return None,
+        };
+        let id = PacketId::new(u16::from_be_bytes([high, low]))?;
+        (self.version.is_some() && self.limit >= Self::BARE_ACK).then_some((packet_type, id))
+    }
+
+    /// The length of what [`Decoder::bare_ack`] takes.
+    pub const BARE_ACK: usize = 4;
 
     /// The header of the packet at the start of `bytes`, checked as [`Decoder::next`] does; `Ok(None)` if it isn't
     /// complete. Its [`packet_len`](Header::packet_len) says how many bytes to wait for.

@@ -2,7 +2,7 @@
 
 use std::hash::Hash;
 
-use mqway_codec::TopicName;
+use mqway_codec::{TopicError, TopicName};
 
 use crate::{Route, SubscriptionIndex};
 
@@ -90,17 +90,38 @@ impl<S: Copy + Ord + Hash, O: Copy + PartialEq> RouteCache<S, O> {
         }
     }
 
-    /// Who gets the messages of `topic`, as `index` says now; which must be the same at every call.
+    /// Who gets the messages of `topic`, as `index` says now; which must be the same at every call. A topic whose route
+    /// is remembered is known to be a topic name, and not checked again.
+    ///
+    /// # Errors
+    /// If it is no topic name.
+    #[inline]
     pub fn targets(
+        &mut self,
+        index: &SubscriptionIndex<S, O>,
+        topic: &str,
+        hint: &mut Hint,
+    ) -> Result<&Route<S, O>, TopicError> {
+        if let Some(place) = self.recall(topic, *hint)
+            && self.is_current(index, place)
+        {
+            self.counters.hits += 1;
+            return Ok(match &self.slots[place].entry {
+                Some(entry) => &entry.route,
+                None => &self.latest,
+            });
+        }
+        Ok(self.search(index, TopicName::new(topic)?, hint))
+    }
+
+    /// Looks where the hint does not lead.
+    fn search(
         &mut self,
         index: &SubscriptionIndex<S, O>,
         topic: TopicName<'_>,
         hint: &mut Hint,
     ) -> &Route<S, O> {
-        let place = match self.recall(topic.as_str(), *hint) {
-            Some(place) => Some(place),
-            None => self.find(topic.as_str(), hint),
-        };
+        let place = self.find(topic.as_str(), hint);
         let place = match place {
             Some(place) if self.is_current(index, place) => {
                 self.counters.hits += 1;
@@ -259,7 +280,7 @@ mod tests {
 
     /// Who gets the messages of a topic.
     fn look(cache: &mut RouteCache<u32, u8>, index: &Index, topic: &str, hint: &mut Hint) -> Vec<u32> {
-        let route = cache.targets(index, TopicName::new(topic).unwrap(), hint);
+        let route = cache.targets(index, topic, hint).unwrap();
         route.direct().iter().map(|target| target.subscriber).collect()
     }
 

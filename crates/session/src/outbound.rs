@@ -162,6 +162,27 @@ impl<M, K> Outbound<M, K> {
         Ok(())
     }
 
+    /// Adds a message of QoS 1 or 2 and sends it at once, under the identifier that it then has: where nothing else has to
+    /// go first and the receiver has room. It need not be looked for by [`Outbound::next_outgoing`].
+    ///
+    /// # Errors
+    /// If it has to wait; the message comes back, for [`Outbound::push`].
+    #[inline]
+    pub fn send(&mut self, qos: QoS, message: M) -> Result<PacketId, M> {
+        debug_assert!(qos != QoS::AtMostOnce, "QoS 0 is not kept");
+        // [MQTT-4.6.0-1], [MQTT-4.9.0-2]
+        if !self.queue.is_empty() || !self.has_room() {
+            return Err(message);
+        }
+        let Some(id) = self.free_id() else { return Err(message) };
+        self.last_id = id.value();
+        self.window.push_back(Entry { id, state: State::Published { qos, message, dup: true } });
+        self.in_flight += 1;
+        self.sent += 1;
+        self.quota -= 1;
+        Ok(id)
+    }
+
     /// Adds a message that was accepted before, and came out by [`Outbound::drain`], whether or not the queue is full.
     pub fn push_again(&mut self, qos: QoS, message: M) {
         self.queue.push_back((qos, message));
@@ -198,6 +219,9 @@ impl<M, K> Outbound<M, K> {
             return None; // [MQTT-4.9.0-2]
         }
         if self.sent == self.window.len() {
+            if self.queue.is_empty() {
+                return None;
+            }
             // [MQTT-4.3.2-1], [MQTT-4.3.2-2], [MQTT-4.3.3-1], [MQTT-4.3.3-2]; 3.1.1: [MQTT-4.3.2-1], [MQTT-4.3.3-1]
             let id = self.free_id()?;
             let (qos, message) = self.queue.pop_front()?;
@@ -218,6 +242,7 @@ impl<M, K> Outbound<M, K> {
     ///
     /// # Errors
     /// If no message of QoS 1 with this identifier is in flight.
+    #[inline]
     pub fn puback(&mut self, id: PacketId) -> Result<M, UnknownId> {
         let message = self.take_published(id, QoS::AtLeastOnce)?;
         self.complete();
@@ -420,7 +445,8 @@ impl<M, K> Outbound<M, K> {
             let Some(id) = PacketId::new(value) else {
                 continue;
             };
-            if self.index(id).is_none() {
+            // Where all identifiers in the window follow each other, it ends with the last one.
+            if self.scattered == 0 || self.index(id).is_none() {
                 return Some(id);
             }
             // It is passed over, so that what follows is not next to what came before.
@@ -448,6 +474,7 @@ impl<M, K> Outbound<M, K> {
         self.quota = self.quota.saturating_add(1).min(self.receive_maximum);
     }
 
+    #[inline]
     fn forget_free(&mut self) {
         while self.window.front().is_some_and(|entry| matches!(entry.state, State::Free)) {
             self.window.pop_front();

@@ -21,6 +21,8 @@ enum Packet {
 #[derive(Clone, Debug)]
 enum Step {
     Push(QoS),
+    /// Likewise, and if it may be sent at once it is.
+    SendNow(QoS),
     /// The sender sends what it may.
     Send,
     /// A packet arrives at the receiver.
@@ -37,6 +39,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => prop_oneof![Just(QoS::AtLeastOnce), Just(QoS::ExactlyOnce)].prop_map(Step::Push),
+        3 => prop_oneof![Just(QoS::AtLeastOnce), Just(QoS::ExactlyOnce)].prop_map(Step::SendNow),
         5 => Just(Step::Send),
         6 => Just(Step::Forward),
         6 => Just(Step::Back),
@@ -90,6 +93,17 @@ impl Rig {
                 let message = self.pushed.len() as u32;
                 self.pushed.push((*qos, message));
                 self.out.push(*qos, message).unwrap();
+            }
+            Step::SendNow(qos) => {
+                let message = self.pushed.len() as u32;
+                self.pushed.push((*qos, message));
+                match self.out.send(*qos, message) {
+                    Ok(id) => {
+                        assert_eq!(self.out.queued(), 0, "nothing is overtaken");
+                        self.forward.push_back(Packet::Publish { id, qos: *qos, dup: false, message });
+                    }
+                    Err(message) => self.out.push(*qos, message).unwrap(),
+                }
             }
             Step::Send => self.send(),
             Step::Forward => self.forward(),

@@ -12,7 +12,7 @@ use mqway_codec::{
 use mqway_session::Outgoing;
 use mqway_session::client::{Client, Event as Told, Message, Options, Outcome};
 use mqway_session::server::{
-    Copy, Event, Fault, Hello, NEVER, NotSent, Receiver, Refusal, Session, Terms, acknowledge,
+    Acknowledged, Copy, Event, Fault, Hello, NEVER, NotSent, Receiver, Refusal, Session, Terms, acknowledge,
     answer_to_faulty, suback, unsuback,
 };
 
@@ -61,10 +61,10 @@ impl Rig {
         self.answer.clear();
         let event = self.receiver.take(&mut self.session, packet, &mut self.answer)?;
         Ok(match event {
-            Event::None => "none".to_owned(),
+            Event::None | Event::Acknowledged(Acknowledged::Nothing) => "none".to_owned(),
             Event::Publish(incoming) => format!("publish {}", incoming.topic),
-            Event::Done(message, reason) => format!("done {message:?} {reason}"),
-            Event::Received(message) => format!("received {message:?}"),
+            Event::Acknowledged(Acknowledged::Done(message, reason)) => format!("done {message:?} {reason}"),
+            Event::Acknowledged(Acknowledged::Received(message)) => format!("received {message:?}"),
             Event::Disconnect(reason) => format!("disconnect {reason}"),
             other => format!("{other:?}"),
         })
@@ -538,7 +538,7 @@ fn serve(rig: &mut Rig, mut bytes: &[u8], out: &mut Vec<u8>) {
                     echo(rig, QoS::AtMostOnce, None, false, out);
                 }
             }
-            Event::None | Event::Done(..) | Event::Received(_) => {}
+            Event::None | Event::Acknowledged(_) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -1,6 +1,6 @@
 //! Streams: §3.1.0 the order of packets, §2.1.4 their lengths, and any way to cut them.
 
-use mqway_codec::{Blame, Decoder, Fault, Field, Packet, PropertyId, ReasonCode, Version};
+use mqway_codec::{Ack, Blame, Decoder, Fault, Field, Packet, PacketType, PropertyId, ReasonCode, Version};
 
 use crate::{ALL, packet};
 
@@ -105,4 +105,32 @@ fn a_publish_is_judged_before_its_payload_has_come() {
     let refused = start(&cut[..20]).unwrap_err();
     assert_eq!(refused.fault(), Fault::Truncated(Field::Property(PropertyId::MessageExpiryInterval)));
     assert_eq!(start(b"\x82\x7F\x00\x01"), Ok(None), "only PUBLISH has a payload worth it");
+}
+
+#[test]
+fn bare_acknowledgements_are_what_the_decoder_makes_of_them() {
+    let mut bare = 0;
+    for version in ALL {
+        for (first, len) in (0..=u8::MAX).flat_map(|first| (0..5).map(move |len| (first, len))) {
+            for bytes in
+                [&[first, len, 1, 2][..], &[first, len, 0, 0], &[first, len, 0, 7, 0xC0, 0], &[first, len, 1]]
+            {
+                let mut decoder = Decoder::with_version(version, 1024);
+                let Some((packet_type, id)) = decoder.bare_ack(bytes) else { continue };
+                let decoded = decoder.next(bytes).unwrap().map(|(packet, len)| match packet {
+                    Packet::Puback(ack) => (PacketType::Puback, ack, len),
+                    Packet::Pubrec(ack) => (PacketType::Pubrec, ack, len),
+                    Packet::Pubrel(ack) => (PacketType::Pubrel, ack, len),
+                    Packet::Pubcomp(ack) => (PacketType::Pubcomp, ack, len),
+                    other => panic!("{other:?}"),
+                });
+                assert_eq!(decoded, Some((packet_type, Ack::new(id), Decoder::BARE_ACK)));
+                bare += 1;
+            }
+        }
+    }
+    assert_eq!(bare, 3 * 4 * 2);
+    let puback = [0x40, 2, 0, 1];
+    assert_eq!(Decoder::new(1024).bare_ack(&puback), None, "CONNECT comes first");
+    assert_eq!(Decoder::with_version(Version::V5, 3).bare_ack(&puback), None, "the limit holds");
 }

@@ -150,15 +150,14 @@ impl Both {
     }
 
     fn look(&mut self, topic: String) {
-        let name = TopicName::new(&topic).unwrap();
         let expected = self.expected(&topic);
         assert_eq!(
-            targets(self.cache.targets(&self.index, name, &mut self.hint)),
+            targets(self.cache.targets(&self.index, &topic, &mut self.hint).unwrap()),
             expected,
             "{topic:?} by cache"
         );
         let mut route = if self.routes.len() < REMEMBERED { Route::new() } else { self.routes.remove(0).1 };
-        self.index.route(name, &mut route);
+        self.index.route(TopicName::new(&topic).unwrap(), &mut route);
         assert_eq!(targets(&route), expected, "{topic:?}");
         for share in route.shares() {
             self.compare_members(share.id, share.members.len());

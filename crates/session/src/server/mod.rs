@@ -22,7 +22,7 @@ pub use answer::{Refusal, acknowledge, answer_to_faulty, farewell, suback, unsub
 pub use auth::{Exchange, Turn};
 pub use fault::Fault;
 pub use hello::{Granted, Hello};
-pub use receiver::{Event, Incoming, Receiver};
+pub use receiver::{Acknowledged, Event, Incoming, Receiver};
 pub use sender::{Copy, NotSent, Sender};
 pub use session::{Due, Session};
 pub use terms::Terms;

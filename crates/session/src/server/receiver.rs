@@ -3,8 +3,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use mqway_codec::{
-    Ack, Auth, Decoder, Disconnect, Packet, PacketId, PacketType, PropertyId, Publish, QoS, ReasonCode,
-    Subscribe, Unsubscribe, Version,
+    Ack, Auth, Decoder, Disconnect, Packet, PacketType, PropertyId, Publish, QoS, ReasonCode, Subscribe,
+    Unsubscribe, Version,
 };
 
 use super::{Fault, Session, Terms, acknowledge};
@@ -38,15 +38,24 @@ pub enum Event<'a, M> {
     Subscribe(Subscribe<'a>),
     /// Subscriptions to be removed, and answered.
     Unsubscribe(Unsubscribe<'a>),
+    /// A step of a delivery, either way.
+    Acknowledged(Acknowledged<M>),
+    /// A step of an authentication; see [`Exchange`](super::Exchange).
+    Auth(Auth<'a>),
+    /// The client leaves. The session knows already what becomes of the will.
+    Disconnect(ReasonCode),
+}
+
+/// What a PUBACK, PUBREC, PUBREL or PUBCOMP means for the server, beyond what was answered.
+#[derive(Debug)]
+pub enum Acknowledged<M> {
+    /// Nothing.
+    Nothing,
     /// The client is done with a message, of which nothing need be kept any more, and there is room for another.
     /// From 0x80 on the reason says that it refused it.
     Done(Option<M>, ReasonCode),
     /// The client has a message of QoS 2: only its identifier is still under way.
     Received(Option<M>),
-    /// A step of an authentication; see [`Exchange`](super::Exchange).
-    Auth(Auth<'a>),
-    /// The client leaves. The session knows already what becomes of the will.
-    Disconnect(ReasonCode),
 }
 
 /// A message from a client.
@@ -112,23 +121,17 @@ impl Receiver {
                 Some(incoming) => Event::Publish(incoming),
                 None => Event::None,
             },
-            Packet::Puback(ack) => match session.outbound().map(|outbound| outbound.puback(ack.packet_id)) {
-                Some(Ok(message)) => Event::Done(Some(message), ack.reason),
-                // It was for what an earlier connection sent, or for nothing: it does no harm.
-                Some(Err(_)) | None => Event::None,
-            },
-            Packet::Pubrec(ack) => received(session, version, &ack, answer),
-            Packet::Pubcomp(ack) => {
-                match session.outbound().map(|outbound| outbound.pubcomp(ack.packet_id)) {
-                    Some(Ok(())) => Event::Done(None, ReasonCode::Success),
-                    Some(Err(_)) | None => Event::None,
-                }
+            Packet::Puback(ack) => {
+                Event::Acknowledged(acknowledged(session, version, PacketType::Puback, &ack, answer))
+            }
+            Packet::Pubrec(ack) => {
+                Event::Acknowledged(acknowledged(session, version, PacketType::Pubrec, &ack, answer))
             }
             Packet::Pubrel(ack) => {
-                let known = session.inbound.pubrel(ack.packet_id);
-                let reason = if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
-                acknowledge(PacketType::Pubcomp, version, ack.packet_id, reason, answer); // [MQTT-4.3.3-11]
-                Event::None
+                Event::Acknowledged(acknowledged(session, version, PacketType::Pubrel, &ack, answer))
+            }
+            Packet::Pubcomp(ack) => {
+                Event::Acknowledged(acknowledged(session, version, PacketType::Pubcomp, &ack, answer))
             }
             Packet::Subscribe(subscribe) => Event::Subscribe(subscribe),
             Packet::Unsubscribe(unsubscribe) => Event::Unsubscribe(unsubscribe),
@@ -147,6 +150,19 @@ impl Receiver {
             | Packet::Unsuback(_)
             | Packet::Pingresp => return Err(Fault::Misplaced(packet.packet_type())),
         })
+    }
+
+    /// Takes the acknowledgement at the start of `bytes`, if one stands there that is as short as can be, as
+    /// [`Receiver::take`] does. It is [`Decoder::BARE_ACK`] bytes long.
+    #[inline]
+    pub fn take_bare_ack<M>(
+        &self,
+        session: &mut Session<M>,
+        bytes: &[u8],
+        answer: &mut Vec<u8>,
+    ) -> Option<Acknowledged<M>> {
+        let (packet_type, id) = self.decoder.bare_ack(bytes)?;
+        Some(acknowledged(session, self.version, packet_type, &Ack::new(id), answer))
     }
 
     /// Takes a PUBLISH, as [`Receiver::take`] does. `None`: it was handed on before.
@@ -194,29 +210,47 @@ impl Receiver {
     }
 }
 
-/// PUBREC: the message is the client's, or it refuses it.
-fn received<'a, M>(
+/// A PUBACK, PUBREC, PUBREL or PUBCOMP.
+#[inline]
+fn acknowledged<M>(
     session: &mut Session<M>,
     version: Version,
+    packet_type: PacketType,
     ack: &Ack<'_>,
     answer: &mut Vec<u8>,
-) -> Event<'a, M> {
-    let id: PacketId = ack.packet_id;
-    if ack.reason.is_error() {
-        return match session.outbound().map(|outbound| outbound.pubrec_refused(id)) {
-            Some(Ok(message)) => Event::Done(Some(message), ack.reason),
-            Some(Err(_)) | None => Event::None,
-        };
+) -> Acknowledged<M> {
+    let (id, reason) = (ack.packet_id, ack.reason);
+    if packet_type == PacketType::Pubrel {
+        let known = session.inbound.pubrel(id);
+        let reason = if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
+        acknowledge(PacketType::Pubcomp, version, id, reason, answer); // [MQTT-4.3.3-11]
+        return Acknowledged::Nothing;
     }
+    let refused = reason.is_error();
     let mut taken = None;
-    // [MQTT-4.3.3-4]; an identifier that is not in use is answered in kind, and ends nothing.
-    let reason = match session.outbound().map(|outbound| outbound.pubrec(id, |message| taken = Some(message)))
-    {
-        Some(Ok(())) => ReasonCode::Success,
-        Some(Err(_)) | None => ReasonCode::PacketIdentifierNotFound,
+    let known = match session.outbound() {
+        None => false,
+        Some(outbound) => match packet_type {
+            PacketType::Puback => outbound.puback(id).map(|message| taken = Some(message)).is_ok(),
+            PacketType::Pubrec if refused => {
+                outbound.pubrec_refused(id).map(|message| taken = Some(message)).is_ok()
+            }
+            PacketType::Pubrec => outbound.pubrec(id, |message| taken = Some(message)).is_ok(),
+            _ => outbound.pubcomp(id).is_ok(),
+        },
     };
-    acknowledge(PacketType::Pubrel, version, id, reason, answer);
-    Event::Received(taken)
+    if packet_type == PacketType::Pubrec && !refused {
+        // [MQTT-4.3.3-4]; an identifier that is not in use is answered in kind, and ends nothing.
+        let reason = if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
+        acknowledge(PacketType::Pubrel, version, id, reason, answer);
+        return Acknowledged::Received(taken);
+    }
+    match (known, packet_type) {
+        // It was for what an earlier connection sent, or for nothing: it does no harm.
+        (false, _) => Acknowledged::Nothing,
+        (true, PacketType::Pubcomp) => Acknowledged::Done(None, ReasonCode::Success),
+        (true, _) => Acknowledged::Done(taken, reason),
+    }
 }
 
 /// DISCONNECT: what becomes of the session and the will.

@@ -161,14 +161,19 @@ impl<M> Session<M> {
     /// If as many wait as may; the message comes back.
     #[inline]
     pub fn push(&mut self, qos: QoS, message: M) -> Result<(), M> {
-        let outbound = self.outbound.get_or_insert_with(|| {
-            let mut outbound = Box::new(Outbound::new(self.queue_limit));
-            if self.window > 0 {
-                outbound.connected(self.window);
-            }
-            outbound
-        });
-        outbound.push(qos, message).map_err(|Full(message)| message)
+        made(&mut self.outbound, self.queue_limit, self.window)
+            .push(qos, message)
+            .map_err(|Full(message)| message)
+    }
+
+    /// Adds a message of QoS 1 or 2 that is to be sent at once, under this identifier: [`Session::next_outgoing`] will not
+    /// give it.
+    ///
+    /// # Errors
+    /// If it has to wait, or there is no connection; the message comes back, for [`Session::push`].
+    #[inline]
+    pub fn send(&mut self, qos: QoS, message: M) -> Result<PacketId, M> {
+        made(&mut self.outbound, self.queue_limit, self.window).send(qos, message)
     }
 
     /// Takes the oldest message that waits: to make room for a newer one.
@@ -241,6 +246,18 @@ impl<M> Session<M> {
         self.expiry = expiry.min(self.longest_expiry);
         Ok(())
     }
+}
+
+/// What is under way to a client, from the first message on.
+#[inline]
+fn made<M>(outbound: &mut Option<Box<Outbound<M>>>, queue_limit: usize, window: u16) -> &mut Outbound<M> {
+    outbound.get_or_insert_with(|| {
+        let mut outbound = Box::new(Outbound::new(queue_limit));
+        if window > 0 {
+            outbound.connected(window);
+        }
+        outbound
+    })
 }
 
 fn seconds(seconds: u32) -> Duration {
