@@ -78,6 +78,26 @@ pub struct Progress {
     changes: Option<Box<Changes>>,
 }
 
+/// What happens where the protocol leaves a choice of how to refuse; for the configuration of servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// What happens to a PUBLISH that is not allowed.
+    pub publish: RefusedPublish,
+    /// What happens to a will that is not allowed.
+    pub will: RefusedWill,
+}
+
+/// What happens to a PUBLISH that is not allowed, where the protocol has no answer that says so: with QoS 0, and
+/// before 5.0 with any QoS. 3.1.1: [MQTT-3.3.5-2]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RefusedPublish {
+    /// It is dropped; with QoS 1 and 2 it is acknowledged nevertheless.
+    #[default]
+    Drop,
+    /// The connection ends, in 5.0 by DISCONNECT with the reason.
+    Close,
+}
+
 /// What is done with a will that its client may not publish.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RefusedWill {

@@ -75,7 +75,7 @@ mod verdict;
 pub use client::Client;
 pub use event::{By, Event};
 pub use hook::{Accept, Authenticate, Authorize, Exchange, Method, Observe, Step, Transform};
-pub use hooks::{Dialogue, Hooks, Outcome, Progress, RefusedWill, Unanswered};
+pub use hooks::{Dialogue, Hooks, Outcome, Progress, Refusals, RefusedPublish, RefusedWill, Unanswered};
 pub use later::{Answer, Answers, Later, Ticket, Waiting};
 pub use login::{Changes, Login};
 pub use message::Message;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mqway_engine::{Listener, Target};
-use mqway_hooks::{Hooks, RefusedWill};
+use mqway_hooks::{Hooks, Refusals};
 use mqway_transport::ClientOptions;
 
 /// The largest packet that MQTT can express: a five-byte header and a remaining length of 268,435,455 bytes.
@@ -58,26 +58,6 @@ impl Default for Config {
             refusals: Refusals::default(),
         }
     }
-}
-
-/// What happens where the protocol leaves a choice of how to refuse.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Refusals {
-    /// What happens to a PUBLISH that is not allowed.
-    pub publish: RefusedPublish,
-    /// What happens to a will that is not allowed.
-    pub will: RefusedWill,
-}
-
-/// What happens to a PUBLISH that is not allowed, where the protocol has no answer that says so: with QoS 0, and
-/// before 5.0 with QoS 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RefusedPublish {
-    /// It is dropped; with QoS 1 it is acknowledged nevertheless.
-    #[default]
-    Drop,
-    /// The connection ends, in 5.0 by DISCONNECT 0x87.
-    Close,
 }
 
 /// What no client may exceed.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mqway_codec::{Blame, DecodeError, Fault, PacketType, ReasonCode};
 use mqway_engine::{CloseCode, ConnId, Core, Io, Listener, ListenerId, Origin, Why};
-use mqway_hooks::{Answer, Answers, By, Client, Event, Hooks};
+use mqway_hooks::{Answer, Answers, By, Client, Event, Hooks, Refusals};
 use mqway_transport::facts::Facts;
 
 use crate::answer::farewell;
@@ -17,7 +17,7 @@ use crate::guard::{Guard, Post};
 use crate::link::{Link, Phase, Side};
 use crate::pass::Then;
 use crate::upstreams::Upstreams;
-use crate::{Config, Counters, Direction, Limits, LinkId, Observer, Refusals};
+use crate::{Config, Counters, Direction, Limits, LinkId, Observer};
 
 /// What is written to a worker from outside.
 pub(crate) enum Mail {

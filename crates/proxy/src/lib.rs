@@ -43,7 +43,7 @@ mod proxy;
 mod tests;
 mod upstreams;
 
-pub use config::{Config, LARGEST_PACKET, Limits, Refusals, RefusedPublish, Upstream};
+pub use config::{Config, LARGEST_PACKET, Limits, Upstream};
 pub use counters::{Counters, Snapshot};
 pub use observer::{Direction, LinkId, Observer, Seen};
 pub use proxy::Proxy;

@@ -5,10 +5,9 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use mqway_codec::{PacketId, PacketType, PropertiesBuf, PropertyId, Publish, QoS, ReasonCode, Version};
-use mqway_hooks::{Denial, Event, Message, Outcome, Phase as HookPhase};
+use mqway_hooks::{Denial, Event, Message, Outcome, Phase as HookPhase, RefusedPublish};
 
 use super::{Passage, Verdict};
-use crate::config::RefusedPublish;
 use crate::flow::{Again, Story};
 use crate::pass::Then;
 use crate::{Counters, Direction, Observer};

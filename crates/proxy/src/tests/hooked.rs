@@ -8,13 +8,12 @@ use mqway_codec::{
 };
 use mqway_engine::{Bind, Listener};
 use mqway_hooks::{
-    Accept, Authenticate, Authorize, Client, Denial, Filter, Hooks, Later, Login, Message, Phases,
-    RefusedWill, Subscription, Transform, Verdict,
+    Accept, Authenticate, Authorize, Client, Denial, Filter, Hooks, Later, Login, Message, Phases, Refusals,
+    RefusedPublish, RefusedWill, Subscription, Transform, Verdict,
 };
 use mqway_transport::facts::Facts;
 
 use super::*;
-use crate::{Refusals, RefusedPublish};
 
 const Q0: QoS = QoS::AtMostOnce;
 const Q1: QoS = QoS::AtLeastOnce;
