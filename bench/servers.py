@@ -36,7 +36,7 @@ RUMQTTD_ROUTER = """id = 0
 [router]
 id = 0
 max_connections = 100000
-max_outgoing_packet_count = 200
+max_outgoing_packet_count = 100000
 max_segment_size = 1048576
 max_segment_count = 8
 """
