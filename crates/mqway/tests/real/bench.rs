@@ -111,7 +111,7 @@ fn connections_are_held_or_made_anew() {
     assert_eq!(result["connections"]["connected"], 50, "{result}");
     assert_eq!(result["connections"]["ms"]["samples"], 50, "{result}");
     let result = json(&["connections", &url, "-n", "4", "-d", "0.5", "--churn"], 0);
-    assert!(result["connections"]["connected"].as_u64().unwrap() > 20, "{result}");
+    assert!(result["connections"]["connected"].as_u64().unwrap() > 4, "{result}");
     let begun = Instant::now();
     json(&["connections", &url, "-n", "5", "--connect-rate", "10", "-d", "0"], 0);
     assert!(begun.elapsed() > Duration::from_millis(390), "{:?}", begun.elapsed());
@@ -126,7 +126,7 @@ fn subscribers_check_what_another_process_publishes() {
     let mut listening = Program::start(command);
     assert!(listening.stderr.contain("2 connected"), "progress");
     json(&["publish", &url, "-n", "3", "-m", "100"], 0);
-    std::thread::sleep(Duration::from_millis(300));
+    assert!(listening.stderr.contain("received 0/s"), "progress: all has come");
     listening.signal("INT");
     let status = listening.wait(SOON).expect("it ends");
     assert_eq!(status.code(), Some(0));

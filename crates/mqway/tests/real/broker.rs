@@ -7,7 +7,6 @@ use crate::support::mqway::{Proxy, Running};
 use crate::support::packets::LEVELS;
 use crate::support::{Kind, SOON};
 use serde_json::Value;
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A broker at every kind of listener, in the order of `Kind::ALL`.
@@ -93,15 +92,13 @@ fn mosquitto_s_clients_talk_to_each_other() {
 #[test]
 fn a_stop_tells_the_clients_and_takes_no_longer_than_it_must() {
     let mosquitto = Mosquitto::start();
-    let mut broker = Proxy::broker().listen("tcp://127.0.0.1:0").start();
+    let mut broker = Proxy::broker().listen("tcp://127.0.0.1:0").arguments(&["--grace", "60"]).start();
     let ca = mosquitto.certificates.ca();
     let level = LEVELS[LEVELS.len() - 1];
     let target = Target { url: broker.url(0).to_owned(), level, ca: &ca };
     let subscriber = clients::subscribe(&target, "#", 1);
-    let begun = Instant::now();
     broker.program.signal("TERM");
     assert_eq!(broker.program.wait(SOON).and_then(|status| status.code()), Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(3));
     assert!(subscriber.stdout.contain("DISCONNECT (139)") || subscriber.stdout.contain("sending DISCONNECT"));
 }
 

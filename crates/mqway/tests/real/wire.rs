@@ -147,7 +147,7 @@ fn received_as(v5: &[u8]) -> Vec<u8> {
 /// What the proxy sent in both roles. A direction that the other side wrote is none of our business.
 fn expect_alignment(before: &Recorder, behind: &Recorder) {
     // What is on its way when the sockets close arrives soon; then every frame is whole.
-    thread::sleep(std::time::Duration::from_millis(200));
+    eventually(SOON, || before.all_have_ended() && behind.all_have_ended());
     for conversation in before.conversations() {
         expect_one_packet_per_message(&recorded_frames(&conversation.to_client), false);
     }

@@ -3,6 +3,7 @@
 use super::dial_tcp;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -17,6 +18,8 @@ pub struct Conversation {
 pub struct Recorder {
     address: SocketAddr,
     conversations: Arc<Mutex<Vec<Arc<Mutex<Conversation>>>>>,
+    /// Directions that have not ended.
+    open: Arc<AtomicUsize>,
 }
 
 impl Recorder {
@@ -24,19 +27,25 @@ impl Recorder {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let conversations = Arc::new(Mutex::new(Vec::new()));
-        let all = Arc::clone(&conversations);
+        let open = Arc::new(AtomicUsize::new(0));
+        let (all, open_too) = (Arc::clone(&conversations), Arc::clone(&open));
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let conversation = Arc::new(Mutex::new(Conversation::default()));
                 all.lock().unwrap().push(Arc::clone(&conversation));
-                relay(client, dial_tcp(target), &conversation);
+                relay(client, dial_tcp(target), &conversation, &open_too);
             }
         });
-        Recorder { address, conversations }
+        Recorder { address, conversations, open }
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether nobody will say anything more.
+    pub fn all_have_ended(&self) -> bool {
+        self.open.load(Ordering::Relaxed) == 0
     }
 
     /// Copies of all conversations, in the order that they began.
@@ -45,13 +54,26 @@ impl Recorder {
     }
 }
 
-fn relay(client: TcpStream, server: TcpStream, conversation: &Arc<Mutex<Conversation>>) {
+fn relay(
+    client: TcpStream,
+    server: TcpStream,
+    conversation: &Arc<Mutex<Conversation>>,
+    open: &Arc<AtomicUsize>,
+) {
     let _ = client.set_nodelay(true);
     let _ = server.set_read_timeout(None);
     let (Ok(client_too), Ok(server_too)) = (client.try_clone(), server.try_clone()) else { return };
     let (there, back) = (Arc::clone(conversation), Arc::clone(conversation));
-    thread::spawn(move || copy(client, server, |bytes| there.lock().unwrap().to_server.extend(bytes)));
-    thread::spawn(move || copy(server_too, client_too, |bytes| back.lock().unwrap().to_client.extend(bytes)));
+    open.fetch_add(2, Ordering::Relaxed);
+    let (open_there, open_back) = (Arc::clone(open), Arc::clone(open));
+    thread::spawn(move || {
+        copy(client, server, |bytes| there.lock().unwrap().to_server.extend(bytes));
+        open_there.fetch_sub(1, Ordering::Relaxed);
+    });
+    thread::spawn(move || {
+        copy(server_too, client_too, |bytes| back.lock().unwrap().to_client.extend(bytes));
+        open_back.fetch_sub(1, Ordering::Relaxed);
+    });
 }
 
 fn copy(mut from: TcpStream, mut to: TcpStream, note: impl Fn(&[u8])) {
