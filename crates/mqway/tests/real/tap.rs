@@ -3,7 +3,7 @@
 use crate::support::mosquitto::Mosquitto;
 use crate::support::mqway::Proxy;
 use crate::support::packets::{self, Connect, LEVELS};
-use crate::support::{Kind, SOON, dial_tcp};
+use crate::support::{Kind, SOON, dial_tcp, eventually};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -130,8 +130,15 @@ fn a_full_disk_is_told() {
 #[test]
 fn a_stdout_that_nobody_reads_does_not_delay_the_end() {
     let (mut tap, _stderr) = tap_printing_to(Stdio::piped(), 2_000);
-    let _unread = tap.stdout.take();
-    sleep(Duration::from_millis(500));
+    let unread = tap.stdout.take().unwrap();
+    // A pipe of Linux has 16 pages, of which some are not filled to the end.
+    let filled = || rustix::io::ioctl_fionread(&unread).unwrap();
+    let is_full = || {
+        let before = filled();
+        sleep(Duration::from_millis(300));
+        before > 30_000 && filled() == before
+    };
+    assert!(eventually(SOON * 3, is_full), "there is room for more than {} bytes", filled());
     assert!(Command::new("kill").arg(tap.id().to_string()).status().unwrap().success());
     assert_eq!(status_soon(tap).code(), Some(1));
 }
