@@ -170,6 +170,7 @@ impl Timer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sessions::Home;
 
     #[test]
     fn a_timer_is_found_again_by_its_key() {
@@ -188,5 +189,6 @@ mod tests {
     #[test]
     fn an_idle_client_is_small() {
         assert!(size_of::<Client>() <= 112, "{}", size_of::<Client>());
+        assert!(size_of::<Home>() <= 184, "{}", size_of::<Home>());
     }
 }

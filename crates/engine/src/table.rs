@@ -69,3 +69,13 @@ impl Table {
         self.live
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Option<Slot>>() <= 104, "{}", size_of::<Option<Slot>>());
+    }
+}
