@@ -12,7 +12,7 @@ mod recent;
 use std::collections::HashMap;
 use std::fmt;
 
-pub use edit::{Edited, UserNameError, check_user_name, remove, set};
+pub use edit::{Edited, UserNameError, check_user_name, has_scram, remove, set};
 pub use hash::{HashError, PasswordHash, Randomness};
 pub use recent::Recent;
 
@@ -26,7 +26,7 @@ pub const MAX_LINE: usize = 66 << 10;
 
 /// The users of a file and the hashes of their passwords.
 ///
-/// A line that begins with `#` and one without `:` say nothing. Blanks around user and hash do not count. If a user
+/// A line that begins with `#` and one without `:` say nothing, and those for SCRAM are for others to read. Blanks around user and hash do not count. If a user
 /// has several lines the last one holds.
 pub struct PasswordFile {
     users: HashMap<Box<str>, PasswordHash>,
@@ -154,7 +154,7 @@ impl PasswordFile {
     }
 
     fn read_line(&mut self, line: &[u8]) -> Result<(), LineError> {
-        let Some(entry) = Entry::of(line)? else { return Ok(()) };
+        let Some(entry) = Entry::of(line)?.filter(|entry| !entry.is_scram()) else { return Ok(()) };
         if entry.user.is_empty() {
             return Err(LineError::NoUser);
         }
@@ -204,6 +204,10 @@ impl<'a> Entry<'a> {
         let mut fields = line.split(':').map(str::trim);
         let (user, hash) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
         Ok(Some(Entry { user, hash }))
+    }
+
+    fn is_scram(&self) -> bool {
+        self.hash.starts_with("SCRAM-")
     }
 }
 

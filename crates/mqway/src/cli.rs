@@ -9,7 +9,9 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::client_flags::arguments;
 use crate::failure::Failure;
 use crate::settings::profile;
-use crate::{bench, broker, completions, config, man, ping, proxy, publish, request, subscribe, tap};
+use crate::{
+    acl, bench, broker, completions, config, man, passwd, ping, proxy, publish, request, subscribe, tap,
+};
 
 /// MQTT over every transport.
 #[derive(Debug, Parser)]
@@ -37,6 +39,8 @@ pub enum Command {
     Rr(Box<request::Args>),
     Ping(Box<ping::Args>),
     Bench(bench::Args),
+    Passwd(passwd::Args),
+    Acl(acl::Args),
     Config(config::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -79,7 +83,7 @@ fn report(error: &clap::Error) -> ExitCode {
 }
 
 /// Commands of later versions, which people may have read about.
-const NOT_YET: [&str; 3] = ["check", "ctl", "passwd"];
+const NOT_YET: [&str; 2] = ["check", "ctl"];
 
 /// Clap's message without its usage and its advice to ask for help, but with its suggestions.
 fn in_one_line(error: &clap::Error) -> String {

@@ -51,7 +51,7 @@ impl Status {
 pub struct Failure {
     /// Which kind.
     pub status: Status,
-    /// What, where and, if it is known, how to mend it: one line, without credentials.
+    /// What, where and, if it is known, how to mend it: one line, without credentials. Empty if it has been told.
     pub message: String,
 }
 
@@ -71,6 +71,11 @@ impl Failure {
         Failure::new(Status::Other, message)
     }
 
+    /// stdout has said it all; only the status is left.
+    pub fn told(status: Status) -> Failure {
+        Failure { status, message: String::new() }
+    }
+
     /// stdout takes no more: the disk is full, say.
     pub fn stdout(error: &io::Error) -> Failure {
         Failure::other(format_args!("cannot write to stdout: {error}"))
@@ -78,7 +83,9 @@ impl Failure {
 
     /// Prints the message and becomes the exit status.
     pub fn report(&self) -> ExitCode {
-        say(format_args!("mqway: {}", self.message));
+        if !self.message.is_empty() {
+            say(format_args!("mqway: {}", self.message));
+        }
         ExitCode::from(self.status as u8)
     }
 }

@@ -1,6 +1,7 @@
 //! MQTT over every transport: the binary. One file a subcommand; this one only finds out which.
 #![forbid(unsafe_code)]
 
+mod acl;
 mod bench;
 mod broker;
 mod cli;
@@ -15,6 +16,7 @@ mod logging;
 mod man;
 mod online;
 mod open_files;
+mod passwd;
 mod ping;
 mod proxy;
 mod publish;
@@ -52,6 +54,8 @@ fn main() -> ExitCode {
         Command::Rr(args) => request::run(args),
         Command::Ping(args) => ping::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Passwd(args) => passwd::run(args),
+        Command::Acl(args) => acl::run(args),
         Command::Config(args) => config::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),

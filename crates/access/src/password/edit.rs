@@ -1,6 +1,7 @@
 //! Changes to the text of a password file that leave everything else in it as it is.
 
 use super::{Entry, MAX_FILE, PasswordHash};
+use crate::scram::Verifier;
 
 /// The longest user name that CONNECT can carry, in bytes (5.0 §1.5.4).
 const MAX_USER_NAME: usize = 65_535;
@@ -54,38 +55,53 @@ pub fn check_user_name(user: &str) -> Result<(), UserNameError> {
     }
 }
 
-/// Gives `user` this hash: in the place of the line that the user has, else at the end. Further lines of the same
-/// user go, all others stay byte for byte. `None` if the file would become longer than [`MAX_FILE`].
+/// Gives `user` this hash and this verifier: in the place of the first line that the user has, else at the end. The
+/// user's other lines go, lest an old password stays good; those of others stay byte for byte. `None` if the file
+/// would become longer than [`MAX_FILE`].
 ///
 /// # Errors
 /// If no line can be for such a user.
-pub fn set(text: &[u8], user: &str, hash: &PasswordHash) -> Result<Option<Edited>, UserNameError> {
+pub fn set(
+    text: &[u8],
+    user: &str,
+    hash: &PasswordHash,
+    scram: Option<&Verifier>,
+) -> Result<Option<Edited>, UserNameError> {
     check_user_name(user)?;
-    let line = format!("{user}:{hash}\n");
-    let mut edited = replace(text, user, Some(line.as_bytes()));
+    let mut lines = format!("{user}:{hash}\n");
+    if let Some(verifier) = scram {
+        lines.push_str(&format!("{user}:{verifier}\n"));
+    }
+    let mut edited = replace(text, user, lines.as_bytes());
     if !edited.existed {
         if !edited.text.is_empty() && !edited.text.ends_with(b"\n") {
             edited.text.push(b'\n');
         }
-        edited.text.extend_from_slice(line.as_bytes());
+        edited.text.extend_from_slice(lines.as_bytes());
     }
     Ok((edited.text.len() <= MAX_FILE).then_some(edited))
 }
 
 /// Takes away every line of `user`, and nothing else.
 pub fn remove(text: &[u8], user: &str) -> Edited {
-    replace(text, user, None)
+    replace(text, user, &[])
 }
 
-/// Puts `line` in the place of the user's first line, and nothing in that of the others.
-fn replace(text: &[u8], user: &str, line: Option<&[u8]>) -> Edited {
+/// Whether `user` has a line for SCRAM: one that has to be renewed with the password.
+pub fn has_scram(text: &[u8], user: &str) -> bool {
+    text.split(|&byte| byte == b'\n')
+        .any(|line| matches!(Entry::of(line), Ok(Some(entry)) if entry.user == user && entry.is_scram()))
+}
+
+/// Puts `lines` in the place of the user's first line, and nothing in that of the others.
+fn replace(text: &[u8], user: &str, lines: &[u8]) -> Edited {
     let mut edited = Edited { text: Vec::with_capacity(text.len()), existed: false };
     for old in text.split_inclusive(|&byte| byte == b'\n') {
         let is_users = matches!(Entry::of(old), Ok(Some(entry)) if entry.user == user);
         if !is_users {
             edited.text.extend_from_slice(old);
         } else if !edited.existed {
-            edited.text.extend_from_slice(line.unwrap_or_default());
+            edited.text.extend_from_slice(lines);
         }
         edited.existed |= is_users;
     }

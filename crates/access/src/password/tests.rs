@@ -3,6 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::scram::Verifier;
 
 /// `Sesame` for all: by mosquitto_passwd 2.0 (PBKDF2), by mosquitto_passwd -H sha512, and by the reference
 /// implementation of Argon2 with mosquitto 2.1's parameters, scaled down.
@@ -163,7 +164,7 @@ fn the_memory_of_passwords_is_bounded() {
 fn a_change_leaves_all_else_as_it_was() {
     let hash = PasswordHash::quick(b"new");
     let text = b"# mine\n\nalice:old\n\xFF\xFE odd\n bob : old\r\nalice:older\nno end";
-    let edited = set(text, "alice", &hash).unwrap().unwrap();
+    let edited = set(text, "alice", &hash, None).unwrap().unwrap();
     assert!(edited.existed);
     let expected = [
         b"# mine\n\nalice:".as_slice(),
@@ -173,15 +174,32 @@ fn a_change_leaves_all_else_as_it_was() {
     .concat();
     assert_eq!(edited.text, expected);
 
-    let edited = set(text, "carol", &hash).unwrap().unwrap();
+    let edited = set(text, "carol", &hash, None).unwrap().unwrap();
     assert!(!edited.existed);
     assert_eq!(edited.text, [text.as_slice(), format!("\ncarol:{hash}\n").as_bytes()].concat());
-    assert_eq!(set(b"", "a", &hash).unwrap().unwrap().text, format!("a:{hash}\n").as_bytes());
+    assert_eq!(set(b"", "a", &hash, None).unwrap().unwrap().text, format!("a:{hash}\n").as_bytes());
 
     let edited = remove(text, "bob");
     assert!(edited.existed);
     assert_eq!(edited.text, b"# mine\n\nalice:old\n\xFF\xFE odd\nalice:older\nno end");
     assert_eq!(remove(text, "dave"), Edited { text: text.to_vec(), existed: false });
+}
+
+#[test]
+fn a_new_password_leaves_no_old_one_good_for_scram() {
+    let hash = PasswordHash::quick(b"new");
+    let old = Verifier::derive("old", 4096, &[7; 16]).unwrap();
+    let new = Verifier::derive("new", 4096, &[8; 16]).unwrap();
+    let text = format!("a:{old}\n{}b:{old}\n", quick("a", "old"));
+    assert!(has_scram(text.as_bytes(), "a") && !has_scram(text.as_bytes(), "c"));
+    let edited = set(text.as_bytes(), "a", &hash, Some(&new)).unwrap().unwrap();
+    assert_eq!(String::from_utf8(edited.text.clone()).unwrap(), format!("a:{hash}\na:{new}\nb:{old}\n"));
+    let file = PasswordFile::parse(&edited.text).unwrap();
+    assert_eq!(file.problems(), [], "lines for SCRAM are none of its business");
+    assert_eq!(file.check("a", b"new"), Checked::Right);
+    assert_eq!(file.check("b", b"old"), Checked::UnknownUser);
+    let edited = set(&edited.text, "a", &hash, None).unwrap().unwrap();
+    assert!(!has_scram(&edited.text, "a"));
 }
 
 #[test]
@@ -197,7 +215,7 @@ fn names_that_no_line_can_carry_are_refused() {
         ("a\0", UserNameError::Control),
         (&long, UserNameError::TooLong),
     ] {
-        assert_eq!(set(b"", name, &PasswordHash::quick(b"")), Err(error), "{name:?}");
+        assert_eq!(set(b"", name, &PasswordHash::quick(b""), None), Err(error), "{name:?}");
     }
 }
 
@@ -221,7 +239,7 @@ proptest! {
         user in "[a-c$]{1,2}",
     ) {
         let hash = PasswordHash::quick(b"x");
-        let edited = set(text.as_bytes(), &user, &hash).unwrap().unwrap();
+        let edited = set(text.as_bytes(), &user, &hash, None).unwrap().unwrap();
         let file = PasswordFile::parse(&edited.text).unwrap();
         prop_assert_eq!(file.check(&user, b"x"), Checked::Right);
         let gone = remove(&edited.text, &user);

@@ -15,6 +15,8 @@ mod defects;
 mod limits;
 mod load;
 mod matrix;
+mod passwd;
+mod permissions;
 mod ping;
 mod same;
 mod side_by_side;
