@@ -52,6 +52,8 @@ impl<O: Observer> ProxyCore<O> {
             Some(Step::Continue(data)) => {
                 let auth = guard.auth(ReasonCode::ContinueAuthentication, Some(&data));
                 io.send(link.client, &auth);
+                // A client that did not wait may have sent the next step already.
+                io.resume(link.client);
             }
             Some(Step::Done(data)) => {
                 guard.promised.data = data;

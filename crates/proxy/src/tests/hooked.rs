@@ -15,6 +15,14 @@ use mqway_transport::facts::Facts;
 
 use super::*;
 
+mod aliases;
+mod enhanced;
+mod later;
+mod limits;
+mod noise;
+mod order;
+mod phases;
+
 const Q0: QoS = QoS::AtMostOnce;
 const Q1: QoS = QoS::AtLeastOnce;
 const Q2: QoS = QoS::ExactlyOnce;
@@ -180,6 +188,23 @@ fn closing(hooks: Hooks) -> Config {
 
 fn id(number: u16) -> PacketId {
     PacketId::new(number).unwrap()
+}
+
+/// A CONNECT of 5.0 with these properties.
+fn connect_with(properties: &[Property<'_>]) -> Vec<u8> {
+    let mut list = PropertiesBuf::new();
+    list.extend(properties.iter().copied()).unwrap();
+    let mut connect = Connect::new(Version::V5, "c");
+    connect.properties = list.as_properties();
+    bytes(Packet::Connect(connect), Version::V5)
+}
+
+/// A CONNACK of 5.0 with these.
+fn connack_with(properties: &[Property<'_>]) -> Vec<u8> {
+    let mut list = PropertiesBuf::new();
+    list.extend(properties.iter().copied()).unwrap();
+    let connack = Connack { properties: list.as_properties(), ..Connack::new(false, ReasonCode::Success) };
+    bytes(Packet::Connack(connack), Version::V5)
 }
 
 /// A PUBLISH; with QoS 0 it has no identifier.
