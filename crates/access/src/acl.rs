@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use mqway_codec::{TopicFilter, TopicName};
 
+pub(crate) use filter::covers;
 use matcher::{Entry, Matcher, Meeting, NONE, Use};
 use memo::Memo;
 pub use rule::Subject;

@@ -1,16 +1,18 @@
 //! What this crate decides, as hooks for a broker or a proxy.
 
 mod certificates;
+mod grants;
 mod passwords;
 mod permissions;
 mod scram;
 mod tokens;
 
 pub use certificates::Certificates;
+pub use grants::{Granted, Grants};
 pub use passwords::Passwords;
 pub use permissions::Permissions;
 pub use scram::Scram;
-pub use tokens::{Grants, TokenMethod, Tokens};
+pub use tokens::{TokenMethod, Tokens};
 
 use mqway_hooks::{Client, Denial};
 

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use mqway_codec::ReasonCode;
 use mqway_hooks::{Authenticate, Client, Denial, Exchange, Later, Login, Method, Step, Verdict};
 
+use super::Grants;
 use crate::identity::Identity;
 use crate::jwt::{Refusal, Verifier};
 use crate::token::{Carriers, Token, TokenSource, token_of};
@@ -19,15 +20,6 @@ pub struct Tokens {
     pass_others: bool,
     /// Whether a token's client identifier replaces another one.
     assign_client_id: bool,
-}
-
-/// What a token, or a web service, allows, kept of a connection for who authorises; `None`: no statement.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Grants {
-    /// Filters of what may be published.
-    pub publish: Option<Vec<String>>,
-    /// Filters of what may be subscribed to.
-    pub subscribe: Option<Vec<String>>,
 }
 
 impl Tokens {
