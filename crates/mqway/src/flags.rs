@@ -22,6 +22,9 @@ pub struct ListenerFlags {
     /// Certificates of the authorities that sign those of clients, in PEM
     #[arg(long, value_name = "FILE", env = "MQWAY_CLIENT_CA")]
     client_ca: Option<PathBuf>,
+    /// Lists of certificates of clients that those authorities have revoked, in PEM
+    #[arg(long, value_name = "FILE", env = "MQWAY_CLIENT_CRL")]
+    client_crl: Option<PathBuf>,
     /// Whether clients must present a certificate [default: required if there is a --client-ca]
     #[arg(long, value_name = "WHEN", env = "MQWAY_CLIENT_AUTH")]
     client_auth: Option<ClientAuth>,
@@ -63,6 +66,7 @@ impl ListenerFlags {
                 replace(&mut listener.cert, &self.cert);
                 replace(&mut listener.key, &self.key);
                 replace(&mut listener.client_ca, &self.client_ca);
+                replace(&mut listener.client_crl, &self.client_crl);
                 replace(&mut listener.client_auth, &self.client_auth);
                 replace(&mut listener.alpn, &unless_empty(&self.alpn));
             }
@@ -79,6 +83,7 @@ impl ListenerFlags {
             ("--cert", self.cert.is_some()),
             ("--key", self.key.is_some()),
             ("--client-ca", self.client_ca.is_some()),
+            ("--client-crl", self.client_crl.is_some()),
             ("--client-auth", self.client_auth.is_some()),
             ("--alpn", !self.alpn.is_empty()),
         ];

@@ -48,6 +48,7 @@ fn check_layers(listener: &settings::Listener, url: &Url) -> Result<(), Failure>
         ("cert", listener.cert.is_some()),
         ("key", listener.key.is_some()),
         ("client_ca", listener.client_ca.is_some()),
+        ("client_crl", listener.client_crl.is_some()),
         ("client_auth", listener.client_auth.is_some()),
         ("alpn", listener.alpn.is_some()),
     ];

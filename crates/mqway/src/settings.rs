@@ -49,6 +49,7 @@ pub struct Listener {
     pub cert: Option<PathBuf>,
     pub key: Option<PathBuf>,
     pub client_ca: Option<PathBuf>,
+    pub client_crl: Option<PathBuf>,
     pub client_auth: Option<ClientAuth>,
     pub alpn: Option<Vec<String>>,
     pub origins: Option<Vec<String>>,

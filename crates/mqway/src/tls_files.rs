@@ -27,12 +27,18 @@ pub fn server(listener: &Listener, url: &Url) -> Result<Arc<ServerConfig>, Failu
     };
     let (cert, key) = (File::read(cert)?, File::read(key)?);
     let client_ca = listener.client_ca.as_deref().map(File::read).transpose()?;
-    let ca = client_ca.iter().map(File::pem).collect();
+    let client_crl = listener.client_crl.as_deref().map(File::read).transpose()?;
+    let (ca, crls) = (client_ca.iter().map(File::pem).collect(), client_crl.iter().map(File::pem).collect());
     let when = listener.client_auth.or(client_ca.as_ref().map(|_| ClientAuth::Required));
+    if client_crl.is_some() && matches!(when, None | Some(ClientAuth::None)) {
+        return Err(Failure::usage(format_args!(
+            "listener {url} has a client_crl and asks for no certificates; name their authorities with --client-ca"
+        )));
+    }
     let client_auth = match when {
         None | Some(ClientAuth::None) => tls::ClientAuth::None,
-        Some(ClientAuth::Optional) => tls::ClientAuth::Optional { ca, crls: Vec::new() },
-        Some(ClientAuth::Required) => tls::ClientAuth::Required { ca, crls: Vec::new() },
+        Some(ClientAuth::Optional) => tls::ClientAuth::Optional { ca, crls },
+        Some(ClientAuth::Required) => tls::ClientAuth::Required { ca, crls },
     };
     let setup = ServerSetup {
         client_auth,

@@ -85,6 +85,8 @@ fn settings_that_would_silently_do_nothing_are_refused() {
     let ca = || Some("ca.pem".into());
     let told = refused(&with(ListenerSettings { client_ca: ca(), ..on("tcp://:0") }));
     assert!(told.contains("client_ca but no TLS"), "{told}");
+    let told = refused(&with(ListenerSettings { client_crl: ca(), ..on("tcp://:0") }));
+    assert!(told.contains("client_crl but no TLS"), "{told}");
     let origins = Some(vec!["null".to_owned()]);
     let told = refused(&with(ListenerSettings { origins, ..on("tcp://:0") }));
     assert!(told.contains("origins but no WebSocket"), "{told}");
