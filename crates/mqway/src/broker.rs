@@ -6,6 +6,8 @@ pub mod wiring;
 use mqway_broker::{Broker, Counters};
 use mqway_transport::Url;
 
+use crate::Maker;
+use crate::access::Guards;
 use crate::failure::Failure;
 use crate::logging::{self, say};
 use crate::settings::Settings;
@@ -22,10 +24,11 @@ pub struct Args {
 }
 
 /// Runs until a signal ends it.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub fn run(args: &Args, plugins: &[Maker]) -> Result<(), Failure> {
     let mut settings = args.flags.settings()?;
     logging::start(settings.log.level.as_deref())?;
     let Wired { config, urls, grace } = wiring::wire(&settings)?;
+    let mut guards = Guards::of(&settings, plugins, None)?;
     let mut signals = Signals::catch()?;
     open_files::raise_limit(settings.limits.max_connections, 1);
     let paths: Vec<_> = config.listeners.iter().map(listen::paths_served).collect();
@@ -37,8 +40,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     loop {
         match signals.wait() {
             Request::Report => report(&counters, &engine),
-            Request::Reload => match reload(&args.flags, &settings, &urls, &broker) {
-                Ok(new) => settings = new,
+            Request::Reload => match reload(&args.flags, plugins, (&settings, &guards), &urls, &broker) {
+                Ok(new) => (settings, guards) = new,
                 Err(failure) => log::error!("nothing is reloaded: {failure}"),
             },
             Request::Stop => break,
@@ -47,6 +50,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     log::info!("stopping; connections get {} s, another signal ends them at once", grace.as_secs_f64());
     broker.stop(grace);
     let ended_well = broker.join();
+    guards.unload();
     report(&counters, &engine);
     if ended_well { Ok(()) } else { Err(Failure::other("a worker thread has panicked")) }
 }
@@ -60,10 +64,18 @@ fn report(counters: &Counters, engine: &mqway_engine::Counters) {
     say(serde_json::Value::Object(counts));
 }
 
-/// Reads settings and certificates again. Connections live on with what they had.
-fn reload(flags: &Flags, old: &Settings, urls: &[Url], broker: &Broker) -> Result<Settings, Failure> {
+/// Reads settings, certificates and whatever says who may do what again. Connections live on with what they had.
+fn reload(
+    flags: &Flags,
+    plugins: &[Maker],
+    (old, before): (&Settings, &Guards),
+    urls: &[Url],
+    broker: &Broker,
+) -> Result<(Settings, Guards), Failure> {
     let new = flags.settings()?;
     let wired = wiring::wire(&new)?;
+    let guards = Guards::of(&new, plugins, Some(before))?;
+    before.unload();
     listen::reload(urls, &wired.urls, &wired.config.listeners, |id, options| {
         broker.reload_listener(id, options);
     });
@@ -72,8 +84,8 @@ fn reload(flags: &Flags, old: &Settings, urls: &[Url], broker: &Broker) -> Resul
             "limits, the broker's settings and the log level stay as they were; it takes a restart to change them"
         );
     }
-    log::info!("reloaded certificates");
-    Ok(new)
+    log::info!("reloaded certificates, and who may do what");
+    Ok((new, guards))
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use mqway_engine::StartError;
 use mqway_proxy::{Config, Proxy};
 use mqway_transport::Url;
 
+use crate::Maker;
+use crate::access::Guards;
 use crate::failure::Failure;
 use crate::logging;
 use crate::settings::Settings;
@@ -28,15 +30,21 @@ pub struct Args {
 const FILES_PER_CLIENT: u64 = 2;
 
 /// Runs until a signal ends it.
-pub fn run(args: &Args) -> Result<(), Failure> {
-    serve(&args.flags, Proxy::start)
+pub fn run(args: &Args, plugins: &[Maker]) -> Result<(), Failure> {
+    serve(&args.flags, plugins, Proxy::start)
 }
 
 /// Starts a proxy by `start`, and does what signals ask for until one of them ends it.
-pub fn serve(flags: &Flags, start: impl FnOnce(Config) -> Result<Proxy, StartError>) -> Result<(), Failure> {
+pub fn serve(
+    flags: &Flags,
+    plugins: &[Maker],
+    start: impl FnOnce(Config) -> Result<Proxy, StartError>,
+) -> Result<(), Failure> {
     let mut settings = flags.settings()?;
     logging::start(settings.log.level.as_deref())?;
-    let Wired { config, urls, grace } = wiring::wire(&settings)?;
+    let Wired { mut config, urls, grace } = wiring::wire(&settings)?;
+    let mut guards = Guards::of(&settings, plugins, None)?;
+    config.hooks = guards.hooks.clone();
     let mut signals = Signals::catch()?;
     open_files::raise_limit(settings.limits.max_connections, FILES_PER_CLIENT);
     let paths: Vec<_> = config.listeners.iter().map(listen::paths_served).collect();
@@ -48,8 +56,8 @@ pub fn serve(flags: &Flags, start: impl FnOnce(Config) -> Result<Proxy, StartErr
     loop {
         match signals.wait() {
             Request::Report => counted.print(),
-            Request::Reload => match reload(flags, &settings, &urls, &proxy) {
-                Ok(new) => settings = new,
+            Request::Reload => match reload(flags, plugins, (&settings, &guards), &urls, &proxy) {
+                Ok(new) => (settings, guards) = new,
                 Err(failure) => log::error!("nothing is reloaded: {failure}"),
             },
             Request::Stop => break,
@@ -58,14 +66,24 @@ pub fn serve(flags: &Flags, start: impl FnOnce(Config) -> Result<Proxy, StartErr
     log::info!("stopping; connections get {} s, another signal ends them at once", grace.as_secs_f64());
     proxy.stop(grace);
     let ended_well = proxy.join();
+    guards.unload();
     counted.print();
     if ended_well { Ok(()) } else { Err(Failure::other("a worker thread has panicked")) }
 }
 
-/// Reads settings and certificates again. Connections live on with what they had.
-fn reload(flags: &Flags, old: &Settings, urls: &[Url], proxy: &Proxy) -> Result<Settings, Failure> {
+/// Reads settings, certificates and whatever says who may do what again. Connections live on with what they had.
+fn reload(
+    flags: &Flags,
+    plugins: &[Maker],
+    (old, before): (&Settings, &Guards),
+    urls: &[Url],
+    proxy: &Proxy,
+) -> Result<(Settings, Guards), Failure> {
     let new = flags.settings()?;
     let wired = wiring::wire(&new)?;
+    let guards = Guards::of(&new, plugins, Some(before))?;
+    proxy.set_hooks(guards.hooks.clone());
+    before.unload();
     listen::reload(urls, &wired.urls, &wired.config.listeners, |id, options| {
         proxy.reload_listener(id, options)
     });
@@ -73,6 +91,6 @@ fn reload(flags: &Flags, old: &Settings, urls: &[Url], proxy: &Proxy) -> Result<
         log::warn!("limits and log level stay as they were; it takes a restart to change them");
     }
     proxy.reload_upstreams(wired.config.upstreams);
-    log::info!("reloaded certificates and upstreams");
-    Ok(new)
+    log::info!("reloaded certificates, upstreams, and who may do what");
+    Ok((new, guards))
 }

@@ -34,11 +34,14 @@ pub const PROXY_FILE: &str = include_str!("settings/proxy.toml");
 pub struct Settings {
     pub listeners: Vec<Listener>,
     pub upstreams: Vec<Upstream>,
+    pub access: Access,
     pub broker: Broker,
     pub limits: Limits,
     pub log: Log,
     /// For the client commands: what their flags say otherwise, by the name of the profile.
     pub profiles: BTreeMap<String, toml::Table>,
+    /// For plugins that are compiled in, by their names.
+    pub plugins: BTreeMap<String, toml::Table>,
 }
 
 /// One place where clients are accepted.
@@ -88,11 +91,55 @@ pub struct Upstream {
     pub proxy: Option<String>,
 }
 
+/// Who may connect, and what each may do.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Access {
+    pub allow_anonymous: Option<bool>,
+    pub password_file: Option<PathBuf>,
+    pub acl_file: Option<PathBuf>,
+    pub refused_publish: Option<RefusedPublish>,
+    pub refused_will: Option<RefusedWill>,
+    pub answer_timeout: Option<Seconds>,
+    pub unanswered: Option<Unanswered>,
+}
+
+/// What happens to a PUBLISH that is not allowed, where the protocol has no answer for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusedPublish {
+    /// It is dropped.
+    Drop,
+    /// The connection is closed.
+    Close,
+}
+
+/// What happens to a will that is not allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusedWill {
+    /// The client is refused.
+    Refuse,
+    /// The client is let in without.
+    LeaveOut,
+}
+
+/// What counts where no answer comes in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unanswered {
+    /// No.
+    Deny,
+    /// No opinion: the next is asked.
+    Pass,
+    /// Yes.
+    Allow,
+}
+
 /// What the broker offers to its clients, and keeps for them.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Broker {
-    pub allow_anonymous: Option<bool>,
     pub max_keep_alive: Option<NonZeroU16>,
     pub max_session_expiry: Option<Seconds>,
     pub max_qos: Option<u8>,

@@ -49,7 +49,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         payload: args.payload.map_or(if args.json { usize::MAX } else { PREVIEW }, Bytes::to_usize),
         secrets: args.secrets,
     };
-    let done = proxy::serve(&args.flags, |config| {
+    let done = proxy::serve(&args.flags, &[], |config| {
         Proxy::start_observed(config, |_| Tap { started, style, printer: printer.clone() })
     });
     done.and(printer.finish())

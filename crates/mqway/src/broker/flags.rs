@@ -109,7 +109,7 @@ impl Flags {
             settings.listeners = DEFAULT_LISTENERS.map(listener).into();
         }
         self.listeners.lay_over(&mut settings.listeners)?;
-        replace(&mut settings.broker.allow_anonymous, &self.allow_anonymous.then_some(true));
+        replace(&mut settings.access.allow_anonymous, &self.allow_anonymous.then_some(true));
         replace(&mut settings.broker.max_queued_messages, &self.limits.max_queued_messages);
         replace(&mut settings.log.level, &self.log);
         let limits = &mut settings.limits;

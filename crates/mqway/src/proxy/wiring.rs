@@ -10,7 +10,7 @@ use mqway_transport::Url;
 use crate::failure::Failure;
 use crate::quantity::{Bytes, Seconds};
 use crate::settings::{Broker, Limits, Settings};
-use crate::{listen, reach};
+use crate::{access, listen, reach};
 
 /// Time that connections get to end well when the proxy stops, if nothing else is said.
 const GRACE: Duration = Duration::from_secs(10);
@@ -54,6 +54,8 @@ pub fn wire(settings: &Settings) -> Result<Wired, Failure> {
     set(&mut config.limits.packet, limits.max_packet.map(|bytes| bytes.to_usize()));
     let (urls, listeners) = listeners(settings)?.into_iter().unzip();
     config.listeners = listeners;
+    config.refusals = access::refusals(&settings.access);
+    set(&mut config.limits.hook_time, settings.access.answer_timeout.map(|time| time.0));
     config.upstreams = upstreams(settings, config.limits.dial_time)?;
     Ok(Wired { config, urls, grace: limits.grace.map_or(GRACE, |time| time.0) })
 }

@@ -3,7 +3,7 @@
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use toml::de::{DeTable, DeValue};
 
-use super::{Broker, Limits, Listener, Log, Settings, Upstream};
+use super::{Access, Broker, Limits, Listener, Log, Settings, Upstream};
 
 /// A key that does not exist.
 #[derive(Debug)]
@@ -23,8 +23,9 @@ pub fn check(table: &DeTable<'_>) -> Result<(), Unknown> {
         let offset = section.span().start;
         key_of("", section.get_ref()).map_err(|message| Unknown { offset, message })?;
         match value.get_ref() {
-            // The names of profiles are the user's; what stands in them is looked at where the flags are known.
-            DeValue::Table(_) if section.get_ref() == "profiles" => {}
+            // The names of profiles are the user's, those of plugins are in the program; what stands in them is looked
+            // at by who knows it.
+            DeValue::Table(_) if matches!(&**section.get_ref(), "profiles" | "plugins") => {}
             DeValue::Table(table) => check_section(section.get_ref(), table)?,
             DeValue::Array(entries) => {
                 for entry in entries.iter() {
@@ -67,6 +68,7 @@ pub fn keys_of(section: &str) -> &'static [&'static str] {
         "" => fields::<Settings>(),
         "listeners" => fields::<Listener>(),
         "upstreams" => fields::<Upstream>(),
+        "access" => fields::<Access>(),
         "broker" => fields::<Broker>(),
         "limits" => fields::<Limits>(),
         "log" => fields::<Log>(),

@@ -141,7 +141,7 @@ fn the_explained_files_are_valid_and_know_every_key() {
         parse(file).unwrap();
     }
     let explained = files.map(explained);
-    for section in known::keys_of("").iter().filter(|section| **section != "profiles") {
+    for section in known::keys_of("").iter().filter(|section| !["profiles", "plugins"].contains(section)) {
         let tables = explained.iter().filter_map(|file| match file.get(*section)? {
             toml::Value::Array(entries) => entries[0].as_table(),
             value => value.as_table(),

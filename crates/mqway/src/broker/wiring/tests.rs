@@ -21,7 +21,7 @@ fn a_listener_that_others_can_reach_must_ask_who_they_are() {
     for open in ["tcp://:1883", "ws://0.0.0.0:80", "tcp://[::]:1883", "tcp://192.168.0.1:1883"] {
         assert!(refused(&at(open)).contains("--allow-anonymous"), "{open}");
         let mut allowed = at(open);
-        allowed.broker.allow_anonymous = Some(true);
+        allowed.access.allow_anonymous = Some(true);
         assert!(wire(&allowed).is_ok(), "{open}");
     }
 }

@@ -1,0 +1,153 @@
+//! From settings to hooks: who may connect to a server, and what each may do.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use mqway_access::acl::Acl;
+use mqway_access::hook::{Passwords, Permissions};
+use mqway_access::password::PasswordFile;
+use mqway_access::pool::Pool;
+use mqway_hooks::{Hooks, Plugin, Refusals, RefusedPublish, RefusedWill, Setup, Unanswered};
+
+use crate::Maker;
+use crate::failure::Failure;
+use crate::settings::{self, Access, Settings};
+
+/// Passwords that may wait to be checked.
+const WAITING: usize = 10_000;
+
+/// The hooks of a server, and what of them goes on when its settings are read again.
+#[derive(Default)]
+pub struct Guards {
+    /// In the order in which they are asked.
+    pub hooks: Hooks,
+    plugins: Vec<Arc<dyn Plugin>>,
+    pool: Option<Arc<Pool>>,
+    passwords: Option<Arc<Passwords>>,
+}
+
+impl Guards {
+    /// Reads what the settings name. `before` is what was there until now, if anything.
+    ///
+    /// # Errors
+    /// One line about the first file that cannot be used.
+    pub fn of(settings: &Settings, makers: &[Maker], before: Option<&Guards>) -> Result<Guards, Failure> {
+        let access = &settings.access;
+        let mut guards = Guards { hooks: Hooks::new(), ..Guards::default() };
+        if let Some(path) = &access.password_file {
+            guards.add_passwords(path, before)?;
+        }
+        if let Some(path) = &access.acl_file {
+            guards.hooks.add_authorize(Arc::new(Permissions::new(rules(path)?)));
+        }
+        guards.load_plugins(&settings.plugins, makers)?;
+        guards.hooks.anonymous = access.allow_anonymous.unwrap_or(!asks_who(access));
+        guards.hooks.unanswered = match access.unanswered {
+            None | Some(settings::Unanswered::Deny) => Unanswered::Deny,
+            Some(settings::Unanswered::Pass) => Unanswered::Pass,
+            Some(settings::Unanswered::Allow) => Unanswered::Allow,
+        };
+        Ok(guards)
+    }
+
+    /// The server stops, or has others now.
+    pub fn unload(&self) {
+        for plugin in &self.plugins {
+            plugin.unload();
+        }
+    }
+
+    fn load_plugins(
+        &mut self,
+        tables: &BTreeMap<String, toml::Table>,
+        makers: &[Maker],
+    ) -> Result<(), Failure> {
+        let made: Vec<_> = makers.iter().map(|make| make()).collect();
+        if let Some(unknown) = tables.keys().find(|name| !made.iter().any(|plugin| plugin.name() == **name)) {
+            return Err(Failure::usage(no_such_plugin(unknown, &made)));
+        }
+        for plugin in made {
+            let Some(table) = tables.get(plugin.name()) else { continue };
+            let text = table.to_string();
+            let mut setup = Setup::new(&text, &mut self.hooks);
+            plugin
+                .load(&mut setup)
+                .map_err(|error| Failure::usage(format_args!("[plugins.{}]: {error}", plugin.name())))?;
+            self.plugins.push(plugin);
+        }
+        Ok(())
+    }
+
+    fn add_passwords(&mut self, path: &Path, before: Option<&Guards>) -> Result<(), Failure> {
+        let text = read(path)?;
+        let unusable = |error| Failure::usage(format_args!("{}: {error}", path.display()));
+        let file = PasswordFile::parse(&text).map_err(|error| unusable(error.to_string()))?;
+        for problem in file.problems() {
+            log::warn!("{}: {problem}", path.display());
+        }
+        let pool = self.pool(before)?;
+        let mut passwords = Passwords::new(file, pool).map_err(|error| Failure::other(error.to_string()))?;
+        if let Some(before) = before.and_then(|before| before.passwords.as_ref()) {
+            passwords = passwords.after(before);
+        }
+        let passwords = Arc::new(passwords);
+        self.hooks.add_authenticate(passwords.clone());
+        self.passwords = Some(passwords);
+        Ok(())
+    }
+
+    /// The threads for what takes its time: half of the cores, so that the other half goes on serving.
+    fn pool(&mut self, before: Option<&Guards>) -> Result<Arc<Pool>, Failure> {
+        let known = self.pool.clone().or_else(|| before.and_then(|before| before.pool.clone()));
+        if let Some(pool) = known {
+            return Ok(self.pool.insert(pool).clone());
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let pool = Pool::start("passwords", (cores / 2).max(1), WAITING)
+            .map_err(|error| Failure::other(format_args!("cannot start a thread: {error}")))?;
+        Ok(self.pool.insert(Arc::new(pool)).clone())
+    }
+}
+
+fn no_such_plugin(name: &str, there_are: &[Arc<dyn Plugin>]) -> String {
+    let names: Vec<_> = there_are.iter().map(|plugin| plugin.name()).collect();
+    match names.as_slice() {
+        [] => format!("[plugins.{name}]: this program has no plugins; leave the section out"),
+        names => format!("[plugins.{name}]: there is no such plugin; there are {}", names.join(", ")),
+    }
+}
+
+/// Whether anything asks clients who they are.
+pub fn asks_who(access: &Access) -> bool {
+    access.password_file.is_some()
+}
+
+/// What happens where the protocol leaves a choice of how to refuse.
+pub fn refusals(access: &Access) -> Refusals {
+    Refusals {
+        publish: match access.refused_publish {
+            None | Some(settings::RefusedPublish::Drop) => RefusedPublish::Drop,
+            Some(settings::RefusedPublish::Close) => RefusedPublish::Close,
+        },
+        will: match access.refused_will {
+            None | Some(settings::RefusedWill::Refuse) => RefusedWill::Refuse,
+            Some(settings::RefusedWill::LeaveOut) => RefusedWill::LeaveOut,
+        },
+    }
+}
+
+/// The rules of a file.
+pub fn rules(path: &Path) -> Result<Acl, Failure> {
+    let name = path.display().to_string();
+    let text = String::from_utf8(read(path)?)
+        .map_err(|_| Failure::usage(format_args!("{name} is not UTF-8, as every topic is")))?;
+    let ours = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
+    let parsed = if ours { Acl::parse(&name, &text) } else { Acl::parse_mosquitto(&name, &text) };
+    parsed.map_err(|error| Failure::usage(format_args!("{name}: {error}")))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|error| Failure::usage(format_args!("cannot read {}: {error}", path.display())))
+}
