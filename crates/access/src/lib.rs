@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod acl;
+pub mod bans;
 pub mod certificate;
 pub mod hook;
 pub mod http;
@@ -10,6 +11,7 @@ pub mod jwks;
 pub mod jwt;
 pub mod password;
 pub mod pool;
+pub mod rates;
 pub mod scram;
 pub mod token;
 pub mod web;

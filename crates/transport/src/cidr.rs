@@ -30,6 +30,18 @@ pub struct CidrError {
 const V4_OFFSET: u8 = 96;
 
 impl Cidr {
+    /// All addresses that begin with the same `bits` bits as `address`. Of IPv4 addresses, the 96 bits count that are
+    /// in front of them in IPv6: a single one has 128. More than 128 are 128.
+    pub fn leading(address: IpAddr, bits: u8) -> Cidr {
+        let bits = bits.min(128);
+        Cidr { network: number(address) & mask(bits), bits }
+    }
+
+    /// How many leading bits addresses of the range have in common, counted as in [`Cidr::leading`].
+    pub fn leading_bits(&self) -> u8 {
+        self.bits
+    }
+
     /// Whether `address` is in the range.
     pub fn contains(&self, address: IpAddr) -> bool {
         number(address) & mask(self.bits) == self.network
@@ -140,6 +152,21 @@ mod tests {
 
     fn contains(list: &str, address: &str) -> bool {
         list.parse::<CidrList>().unwrap().contains(address.parse().unwrap())
+    }
+
+    #[test]
+    fn ranges_are_made_of_addresses() {
+        for (address, bits, range) in [
+            ("10.1.2.3", 128, "10.1.2.3/32"),
+            ("10.1.2.3", 104, "10.0.0.0/8"),
+            ("::ffff:10.1.2.3", 200, "10.1.2.3/32"),
+            ("2001:db8::1:2:3:4", 64, "2001:db8::/64"),
+            ("2001:db8::1", 0, "::/0"),
+        ] {
+            let made = Cidr::leading(address.parse().unwrap(), bits);
+            assert_eq!(made, range.parse().unwrap(), "{address} {bits}");
+            assert_eq!(made.leading_bits(), bits.min(128));
+        }
     }
 
     #[test]
