@@ -1,14 +1,17 @@
 //! From settings to hooks: who may connect to a server, and what each may do.
 
+mod tokens;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use mqway_access::acl::Acl;
-use mqway_access::hook::{Passwords, Permissions};
+use mqway_access::hook::{Certificates, Passwords, Permissions, Scram};
 use mqway_access::password::PasswordFile;
 use mqway_access::pool::Pool;
+use mqway_access::scram::{Decoy, ScramUsers};
 use mqway_hooks::{Hooks, Plugin, Refusals, RefusedPublish, RefusedWill, Setup, Unanswered};
 
 use crate::Maker;
@@ -36,6 +39,13 @@ impl Guards {
     pub fn of(settings: &Settings, makers: &[Maker], before: Option<&Guards>) -> Result<Guards, Failure> {
         let access = &settings.access;
         let mut guards = Guards { hooks: Hooks::new(), ..Guards::default() };
+        if let Some(naming) = access.certificate_user {
+            guards.hooks.add_authenticate(Arc::new(Certificates::new(naming)));
+        }
+        tokens::add(&settings.jwt, access.password_file.is_some(), &mut guards.hooks)?;
+        if let Some(path) = &access.scram_file {
+            guards.hooks.add_method(Arc::new(Scram::new(scram_users(path)?)));
+        }
         if let Some(path) = &access.password_file {
             guards.add_passwords(path, before)?;
         }
@@ -43,7 +53,7 @@ impl Guards {
             guards.hooks.add_authorize(Arc::new(Permissions::new(rules(path)?)));
         }
         guards.load_plugins(&settings.plugins, makers)?;
-        guards.hooks.anonymous = access.allow_anonymous.unwrap_or(!asks_who(access));
+        guards.hooks.anonymous = access.allow_anonymous.unwrap_or(!asks_who(settings));
         guards.hooks.unanswered = match access.unanswered {
             None | Some(settings::Unanswered::Deny) => Unanswered::Deny,
             Some(settings::Unanswered::Pass) => Unanswered::Pass,
@@ -120,8 +130,25 @@ fn no_such_plugin(name: &str, there_are: &[Arc<dyn Plugin>]) -> String {
 }
 
 /// Whether anything asks clients who they are.
-pub fn asks_who(access: &Access) -> bool {
-    access.password_file.is_some()
+pub fn asks_who(settings: &Settings) -> bool {
+    let Access { password_file, scram_file, certificate_user, .. } = &settings.access;
+    let others = scram_file.is_some() || certificate_user.is_some();
+    password_file.is_some() || others || tokens::are_asked_for(&settings.jwt)
+}
+
+/// Whether pages of other origins must be kept out where a listener says nothing of origins.
+pub fn comes_in_cookies(settings: &Settings) -> bool {
+    tokens::come_in_cookies(&settings.jwt)
+}
+
+/// Users who authenticate by SCRAM. Salts for users that there are not come from a key of this process.
+fn scram_users(path: &Path) -> Result<ScramUsers, Failure> {
+    let text = String::from_utf8(read(path)?)
+        .map_err(|_| Failure::usage(format_args!("{} is not UTF-8", path.display())))?;
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|error| Failure::other(format_args!("no random numbers: {error}")))?;
+    ScramUsers::parse(&text, Decoy(key))
+        .map_err(|(line, why)| Failure::usage(format_args!("{}: line {line}: {why}", path.display())))
 }
 
 /// What happens where the protocol leaves a choice of how to refuse.

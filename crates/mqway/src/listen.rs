@@ -14,11 +14,11 @@ use crate::logging::say;
 use crate::settings;
 use crate::tls_files;
 
-/// The listener of one section of the settings, and its URL.
+/// The listener of one section of the settings, and its URL. `cookies`: they may authenticate.
 ///
 /// # Errors
 /// One line about what cannot be meant, or cannot be read.
-pub fn listener(listener: &settings::Listener) -> Result<(Url, Listener), Failure> {
+pub fn listener(listener: &settings::Listener, cookies: bool) -> Result<(Url, Listener), Failure> {
     let Some(text) = &listener.url else {
         return Err(Failure::usage(
             "a listener has no url; say where it is, as in url = \"tcp://127.0.0.1:1884\"",
@@ -31,7 +31,8 @@ pub fn listener(listener: &settings::Listener) -> Result<(Url, Listener), Failur
         _ => Bind::tcp(&url.host, url.port),
     };
     let tls = if url.scheme.is_tls() { Some(tls_files::server(listener, &url)?) } else { None };
-    let websocket = if url.scheme.is_websocket() { Some(Arc::new(websocket(listener, &url)?)) } else { None };
+    let websocket =
+        if url.scheme.is_websocket() { Some(Arc::new(websocket(listener, &url, cookies)?)) } else { None };
     let options = ServerOptions {
         proxy_protocol: listener.proxy_protocol.unwrap_or(false),
         tls,
@@ -71,7 +72,11 @@ fn check_layers(listener: &settings::Listener, url: &Url) -> Result<(), Failure>
     }
 }
 
-fn websocket(listener: &settings::Listener, url: &Url) -> Result<websocket::ServerOptions, Failure> {
+fn websocket(
+    listener: &settings::Listener,
+    url: &Url,
+    cookies: bool,
+) -> Result<websocket::ServerOptions, Failure> {
     let own_path = url.path.split('?').next().filter(|path| !path.is_empty()).unwrap_or(DEFAULT_PATH);
     let paths = listener.paths.clone().unwrap_or_else(|| vec![own_path.to_owned()]);
     if let Some(path) = paths.iter().find(|path| !path.starts_with('/')) {
@@ -84,14 +89,15 @@ fn websocket(listener: &settings::Listener, url: &Url) -> Result<websocket::Serv
         paths,
         subprotocols: listener.subprotocols.clone().unwrap_or(defaults.subprotocols),
         strict_subprotocol: listener.strict_subprotocol.unwrap_or(defaults.strict_subprotocol),
-        origins: origins(listener.origins.as_deref().unwrap_or_default())?,
+        origins: origins(listener.origins.as_deref().unwrap_or_default(), cookies)?,
         ..websocket::ServerOptions::default()
     })
 }
 
-fn origins(list: &[String]) -> Result<Origins, Failure> {
+fn origins(list: &[String], cookies: bool) -> Result<Origins, Failure> {
     if list.is_empty() {
-        return Ok(Origins::Any);
+        // A browser sends cookies along whatever page asks it to.
+        return Ok(if cookies { Origins::Same } else { Origins::Any });
     }
     let patterns = list.iter().map(|origin| origin.parse::<OriginPattern>());
     patterns.collect::<Result<_, _>>().map(Origins::Listed).map_err(Failure::usage)

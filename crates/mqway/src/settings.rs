@@ -14,6 +14,7 @@ use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use mqway_access::certificate::Naming;
 use serde::Deserialize;
 
 pub use known::keys_of;
@@ -35,6 +36,7 @@ pub struct Settings {
     pub listeners: Vec<Listener>,
     pub upstreams: Vec<Upstream>,
     pub access: Access,
+    pub jwt: Jwt,
     pub broker: Broker,
     pub limits: Limits,
     pub log: Log,
@@ -97,11 +99,37 @@ pub struct Upstream {
 pub struct Access {
     pub allow_anonymous: Option<bool>,
     pub password_file: Option<PathBuf>,
+    pub scram_file: Option<PathBuf>,
+    pub certificate_user: Option<Naming>,
     pub acl_file: Option<PathBuf>,
     pub refused_publish: Option<RefusedPublish>,
     pub refused_will: Option<RefusedWill>,
     pub answer_timeout: Option<Seconds>,
     pub unanswered: Option<Unanswered>,
+}
+
+/// Clients that show a JSON Web Token.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Jwt {
+    pub secret_file: Option<PathBuf>,
+    pub public_key_files: Option<Vec<PathBuf>>,
+    pub jwks: Option<String>,
+    pub jwks_refresh: Option<Seconds>,
+    pub algorithms: Option<Vec<String>>,
+    pub sources: Option<Vec<String>>,
+    pub method: Option<String>,
+    pub issuers: Option<Vec<String>>,
+    pub audiences: Option<Vec<String>>,
+    pub leeway: Option<Seconds>,
+    pub must_expire: Option<bool>,
+    pub user_claim: Option<String>,
+    pub client_id_claim: Option<String>,
+    pub assign_client_id: Option<bool>,
+    pub groups_claim: Option<String>,
+    pub publish_claim: Option<String>,
+    pub subscribe_claim: Option<String>,
+    pub keep_claims: Option<Vec<String>>,
 }
 
 /// What happens to a PUBLISH that is not allowed, where the protocol has no answer for it.

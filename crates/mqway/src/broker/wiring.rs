@@ -10,11 +10,11 @@ use mqway_engine::Listener;
 use mqway_transport::Url;
 use mqway_transport::url::Scheme;
 
-use crate::access::asks_who;
+use crate::access::{asks_who, comes_in_cookies};
 use crate::failure::Failure;
 use crate::listen;
 use crate::quantity::{Bytes, Seconds};
-use crate::settings::{self, Access, Broker, ClientAuth, Limits, Settings};
+use crate::settings::{self, Broker, ClientAuth, Limits, Settings};
 
 /// Time that connections get to end well when the broker stops, if nothing else is said.
 const GRACE: Duration = Duration::from_secs(10);
@@ -44,17 +44,17 @@ pub fn wire(settings: &Settings) -> Result<Wired, Failure> {
     let mut config = Config::default();
     set_limits(&mut config, &settings.limits);
     offer(&mut config, &settings.broker)?;
-    let listeners = settings.listeners.iter().map(|listener| listen_at(listener, &settings.access));
+    let listeners = settings.listeners.iter().map(|listener| listen_at(listener, settings));
     let (urls, listeners) = listeners.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
     config.listeners = listeners;
     Ok(Wired { config, urls, grace: settings.limits.grace.map_or(GRACE, |time| time.0) })
 }
 
-fn listen_at(listener: &settings::Listener, access: &Access) -> Result<(Url, Listener), Failure> {
-    let (url, made) = listen::listener(listener)?;
+fn listen_at(listener: &settings::Listener, settings: &Settings) -> Result<(Url, Listener), Failure> {
+    let (url, made) = listen::listener(listener, comes_in_cookies(settings))?;
     let asks = listener.client_auth == Some(ClientAuth::Required)
         || (listener.client_ca.is_some() && listener.client_auth.is_none());
-    if is_reachable(&url) && !asks && !asks_who(access) && access.allow_anonymous != Some(true) {
+    if is_reachable(&url) && !asks && !asks_who(settings) && settings.access.allow_anonymous != Some(true) {
         return Err(Failure::usage(format_args!(
             "listener {url} lets in anybody who can reach this machine; ask who they are ([access] in the \
              configuration, or --client-ca for certificates), listen at 127.0.0.1, or say --allow-anonymous"

@@ -116,7 +116,8 @@ fn listeners(settings: &Settings) -> Result<Vec<(Url, Listener)>, Failure> {
             "nowhere to listen; say where clients are accepted, as in --listen tcp://127.0.0.1:1884",
         ));
     }
-    settings.listeners.iter().map(listen::listener).collect()
+    let cookies = access::comes_in_cookies(settings);
+    settings.listeners.iter().map(|listener| listen::listener(listener, cookies)).collect()
 }
 
 #[cfg(test)]

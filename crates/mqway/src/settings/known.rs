@@ -3,7 +3,7 @@
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use toml::de::{DeTable, DeValue};
 
-use super::{Access, Broker, Limits, Listener, Log, Settings, Upstream};
+use super::{Access, Broker, Jwt, Limits, Listener, Log, Settings, Upstream};
 
 /// A key that does not exist.
 #[derive(Debug)]
@@ -69,6 +69,7 @@ pub fn keys_of(section: &str) -> &'static [&'static str] {
         "listeners" => fields::<Listener>(),
         "upstreams" => fields::<Upstream>(),
         "access" => fields::<Access>(),
+        "jwt" => fields::<Jwt>(),
         "broker" => fields::<Broker>(),
         "limits" => fields::<Limits>(),
         "log" => fields::<Log>(),
