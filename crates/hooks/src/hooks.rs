@@ -72,8 +72,10 @@ pub struct Progress {
     /// The turn that an answer is awaited for.
     turn: Option<u32>,
     answer: Option<Answer>,
-    /// The most that is granted to the part, if it is a subscription.
+    /// The most that is granted to the part that was decided or asked about last, if it is a subscription.
     granted: Option<QoS>,
+    /// The same of the part that waits.
+    granted_meanwhile: Option<QoS>,
     /// What was changed of a login so far.
     changes: Option<Box<Changes>>,
 }
@@ -157,14 +159,15 @@ impl Progress {
             self.granted = *granted;
             return outcome(decided.clone());
         }
-        if self.answer.is_none() {
-            self.granted = None;
-        }
+        self.granted = self.granted_meanwhile.take();
         let outcome = decide(self);
         let decided = match &outcome {
             Outcome::Go => Ok(()),
             Outcome::Denied(denial) => Err(denial.clone()),
-            Outcome::Wait(_) => return outcome,
+            Outcome::Wait(_) => {
+                self.granted_meanwhile = self.granted;
+                return outcome;
+            }
         };
         self.decided.push((decided, self.granted));
         outcome
@@ -175,6 +178,7 @@ impl Progress {
         let waits = self.turn.take().is_some() || self.answer.take().is_some();
         if waits {
             self.hook = 0;
+            self.granted_meanwhile = None;
         }
     }
 }
