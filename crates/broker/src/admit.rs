@@ -7,9 +7,10 @@ use mqway_codec::{Connect, Decoder, Packet, PropertiesBuf, PropertyId, ReasonCod
 use mqway_engine::{CloseCode, ConnId, Io};
 use mqway_session::server::{Fault, Hello, Refusal, answer_to_faulty};
 
-use crate::clients::{Open, State, Timer};
+use crate::clients::{Open, State};
 use crate::core::{BrokerCore, Peer};
 use crate::counters::Tally;
+use crate::guest::Guest;
 use crate::mail::Mail;
 use crate::shared::SessionRef;
 
@@ -17,9 +18,26 @@ use crate::shared::SessionRef;
 const LARGEST_CONNECT: usize = 512 * 1024;
 
 impl BrokerCore {
+    /// Takes what a client says until it is accepted. Returns how many bytes are done with.
+    pub(crate) fn first_packets(&mut self, io: &mut Io<Mail>, conn: ConnId, bytes: &[u8]) -> usize {
+        let mut used = 0;
+        loop {
+            let rest = &bytes[used..];
+            let len = match self.clients.find(conn).map(|client| &client.state) {
+                Some(State::Fresh(Some(guest))) if guest.has_copy() => self.take_auth(io, conn, rest),
+                Some(State::Fresh(_)) => self.first_packet(io, conn, rest),
+                Some(State::Open(_)) | None => 0,
+            };
+            used += len;
+            if len == 0 {
+                return used;
+            }
+        }
+    }
+
     /// Looks for CONNECT in the first bytes of a client. Where the client is at home elsewhere, its connection goes
     /// there, and CONNECT is read again.
-    pub(crate) fn first_packet(&mut self, io: &mut Io<Mail>, conn: ConnId, bytes: &[u8]) -> usize {
+    fn first_packet(&mut self, io: &mut Io<Mail>, conn: ConnId, bytes: &[u8]) -> usize {
         let limit = LARGEST_CONNECT.min(self.house.shared.terms.maximum_packet);
         match Decoder::new(limit).next(bytes) {
             Ok(None) => 0,
@@ -43,57 +61,84 @@ impl BrokerCore {
         }
     }
 
-    fn refuse_silently(&mut self, io: &mut Io<Mail>, conn: ConnId) {
+    pub(crate) fn refuse_silently(&mut self, io: &mut Io<Mail>, conn: ConnId) {
         self.house.desk.tally.connects_refused += 1;
-        self.forget(io, conn);
+        self.clients.remove(conn);
         io.close(conn, CloseCode::PROTOCOL_ERROR);
     }
 
     /// Judges a CONNECT of `len` bytes. Returns how many of them are done with.
     fn connect(&mut self, io: &mut Io<Mail>, conn: ConnId, connect: &Connect<'_>, len: usize) -> usize {
-        let terms = &self.house.shared.terms;
-        let judged = Hello::read(connect, terms).and_then(|hello| {
-            // [MQTT-4.12.0-1]: no method of enhanced authentication is served.
-            match connect.properties.contains(PropertyId::AuthenticationMethod) {
-                true => Err(ReasonCode::BadAuthenticationMethod),
-                false => Ok(hello),
-            }
-        });
-        let hello = match judged {
-            Ok(hello) => hello,
+        if let Err(reason) = Hello::read(connect, &self.house.shared.terms) {
+            self.refuse(io, conn, connect, reason, reason.name());
+            return len;
+        }
+        if let Some(guest) = self.take_guest(conn) {
+            return self.judge_login(io, conn, connect, guest, len);
+        }
+        if connect.properties.contains(PropertyId::AuthenticationMethod) {
+            // [MQTT-4.12.0-1]: methods of enhanced authentication come with hooks.
+            let reason = ReasonCode::BadAuthenticationMethod;
+            self.refuse(io, conn, connect, reason, reason.name());
+            return len;
+        }
+        self.settle_in(io, conn, connect, connect, None, len)
+    }
+
+    /// Accepts a client where it is at home, or hands its connection over to there. `sent` is its CONNECT as it came.
+    pub(crate) fn settle_in(
+        &mut self,
+        io: &mut Io<Mail>,
+        conn: ConnId,
+        sent: &Connect<'_>,
+        connect: &Connect<'_>,
+        guest: Option<Box<Guest>>,
+        len: usize,
+    ) -> usize {
+        let hello = match Hello::read(connect, &self.house.shared.terms) {
+            Ok(hello) => hello.asked(sent.keep_alive),
             Err(reason) => {
-                self.refuse(io, conn, connect, reason, reason.name());
+                self.refuse(io, conn, sent, reason, reason.name());
                 return len;
             }
         };
-        let (home, client_id) = match hello.client_id() {
-            Some(given) => (self.house.shared.home_of(given), None),
+        let (home, assigned) = match hello.client_id() {
+            // Who sent none is told the one that it has. [MQTT-3.2.2-16]
+            Some(given) => {
+                (self.house.shared.home_of(given), sent.client_id.is_empty().then(|| given.to_owned()))
+            }
             // One that is at home where the connection is.
             None => (io.worker(), Some(self.assign(io.worker()))),
         };
         if home != io.worker() {
             self.clients.remove(conn);
-            io.hand_over(conn, home, Mail::Arriving);
+            io.hand_over(conn, home, Mail::Arriving(guest));
             return 0;
         }
-        if !self.rate.allows(io.now()) {
-            self.house.desk.tally.connects_over_rate += 1;
-            let reason = ReasonCode::ConnectionRateExceeded;
-            self.refuse(io, conn, connect, reason, "too many connections in a second");
+        // Hooks were asked within the rate.
+        if guest.is_none() && !self.rate.allows(io.now()) {
+            self.refuse_over_rate(io, conn, sent);
             return len;
         }
         let terms = &self.house.shared.terms;
-        if !hello.connack_fits(terms, client_id.as_deref(), &PropertiesBuf::new()) {
+        let said = guest.as_deref().map(Guest::last_words).unwrap_or_default();
+        if !hello.connack_fits(terms, assigned.as_deref(), &said) {
             let reason = ReasonCode::PacketTooLarge;
-            self.refuse(io, conn, connect, reason, "CONNACK is larger than the client takes");
+            self.refuse(io, conn, sent, reason, "CONNACK is larger than the client takes");
             return len;
         }
-        self.accept(io, conn, &hello, client_id.as_deref());
+        self.accept(io, conn, &hello, assigned.as_deref(), guest, &said);
         len
     }
 
+    pub(crate) fn refuse_over_rate(&mut self, io: &mut Io<Mail>, conn: ConnId, connect: &Connect<'_>) {
+        self.house.desk.tally.connects_over_rate += 1;
+        let reason = ReasonCode::ConnectionRateExceeded;
+        self.refuse(io, conn, connect, reason, "too many connections in a second");
+    }
+
     /// Refuses a client, and closes. [MQTT-3.1.3-8], [MQTT-3.1.4-2], [MQTT-3.2.2-7]; 3.1.1: [MQTT-3.1.3-9]
-    fn refuse(
+    pub(crate) fn refuse(
         &mut self,
         io: &mut Io<Mail>,
         conn: ConnId,
@@ -102,6 +147,18 @@ impl BrokerCore {
         text: &str,
     ) {
         log::info!("{}: refused: {text}", Peer(io.peer(conn)));
+        self.refuse_saying(io, conn, connect, reason, text);
+    }
+
+    /// Refuses a client in these words, and closes.
+    pub(crate) fn refuse_saying(
+        &mut self,
+        io: &mut Io<Mail>,
+        conn: ConnId,
+        connect: &Connect<'_>,
+        reason: ReasonCode,
+        text: &str,
+    ) {
         let most = connect.properties.maximum_packet_size().map_or(u32::MAX, NonZeroU32::get);
         let mut out = Vec::new();
         Refusal::new(reason, text).connack(connect.version, most, &mut out);
@@ -111,12 +168,25 @@ impl BrokerCore {
         self.refuse_silently(io, conn);
     }
 
-    fn accept(&mut self, io: &mut Io<Mail>, conn: ConnId, hello: &Hello<'_>, assigned: Option<&str>) {
+    fn accept(
+        &mut self,
+        io: &mut Io<Mail>,
+        conn: ConnId,
+        hello: &Hello<'_>,
+        assigned: Option<&str>,
+        mut guest: Option<Box<Guest>>,
+        said: &PropertiesBuf,
+    ) {
         let client_id = assigned.or(hello.client_id()).unwrap_or_default();
         let (session, present) = self.session_for(io, client_id, hello.connect().clean_start);
         let house = &mut self.house;
         let terms = &house.shared.terms;
         let Some(home) = house.desk.sessions.find(session) else { return };
+        let expires = guest.as_ref().and_then(|guest| guest.expires);
+        if let Some(guest) = &mut guest {
+            guest.client.client_id = client_id.into();
+        }
+        home.guest = guest;
         home.conn = Some(conn);
         home.blocked = false;
         home.state.connected(hello.sender(terms), hello.granted(), terms, hello.will());
@@ -124,17 +194,16 @@ impl BrokerCore {
             house.shared.loads.set_away(load, false);
         }
         let receiver = hello.receiver(terms, io.now());
-        let due = receiver.silent_until();
+        let due = receiver.silent_until().into_iter().chain(expires).min();
         if let Some(client) = self.clients.find(conn) {
             client.state = State::Open(Open { session, receiver, publishing: None, paused: false });
             // Else the timer for CONNECT comes sooner, and is then set anew.
-            if let Some(due) = due.filter(|due| *due < client.wakes) {
-                client.wakes = due;
-                io.set_timer(due, Timer::Client { slot: conn.slot() as u32, tag: client.tag }.key());
+            if let Some(due) = due {
+                client.wake_by(io, due);
             }
         }
         let mut out = Vec::new();
-        hello.connack(terms, present, assigned, &PropertiesBuf::new(), &mut out);
+        hello.connack(terms, present, assigned, said, &mut out);
         io.send(conn, &out); // [MQTT-3.1.4-5], [MQTT-3.2.0-1], [MQTT-3.2.0-2]; 3.1.1: [MQTT-3.1.4-4]
         let tally = &mut self.house.desk.tally;
         tally.packets_received += 1;

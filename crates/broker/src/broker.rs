@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use mqway_codec::{PropertyId, Publish, QoS, TopicError, TopicFilter, TopicName, Version};
 use mqway_engine::{Bind, Bound, Engine, Listener, ListenerId, Poster, StartError};
+use mqway_hooks::Hooks;
 use mqway_transport::ServerOptions;
 
 use crate::core::BrokerCore;
@@ -107,9 +108,8 @@ impl Broker {
     /// # Errors
     /// If an address cannot be listened at, or the system gives no thread.
     pub fn start(config: Config) -> Result<Broker, StartError> {
-        let Config { listeners, engine, terms, limits, sys_interval } = config;
-        let workers = engine.workers.max(1);
-        let shared = Arc::new(Shared::new(terms, limits, workers, random_key()));
+        let shared = Arc::new(Shared::new(&config, config.engine.workers.max(1), random_key()));
+        let Config { listeners, engine, sys_interval, .. } = config;
         let enough = engine.limits.high_water;
         let engine = Engine::start(engine, listeners, |worker| {
             let sys = sys_interval.filter(|_| worker == 0).map(Sys::new);
@@ -171,6 +171,19 @@ impl Broker {
     /// Gives the connections that a listener accepts from now on other layers: a new certificate, say.
     pub fn reload_listener(&self, listener: ListenerId, options: &ServerOptions) {
         self.engine.reload(listener, options);
+    }
+
+    /// Asks and tells these hooks from now on, in the place of those before. No connection is lost; what a hook was asked
+    /// and has not answered is asked anew. Where there were none before, hooks know of the connections that are there
+    /// the address, the client identifier and the version, but not how else they came, nor any user name.
+    ///
+    /// # Errors
+    /// If the broker has stopped, or is too busy: then some workers may have them and some not.
+    pub fn set_hooks(&self, hooks: Hooks) -> Result<(), NotTaken> {
+        let (hooks, poster) = (Arc::new(hooks), self.poster());
+        (0..poster.workers()).try_for_each(|worker| {
+            poster.post(worker, Mail::Hooks(hooks.clone())).map_err(|_| NotTaken::Busy)
+        })
     }
 
     /// Stops accepting and ends all connections: clients of 5.0 are told. What was sent is still written, within

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mqway_codec::Version;
-use mqway_engine::{ConnId, Slots};
+use mqway_engine::{ConnId, Io, Slots};
 use mqway_routing::{Hint, RetainedCursor};
 use mqway_session::server::Receiver;
 
 use crate::familiar::Familiar;
+use crate::guest::Guest;
+use crate::mail::Mail;
 use crate::shared::SessionRef;
 
 /// One connection.
@@ -23,8 +25,8 @@ pub(crate) struct Client {
 
 /// How far it is.
 pub(crate) enum State {
-    /// CONNECT is awaited, at the latest until the timer comes.
-    Fresh,
+    /// CONNECT is awaited, at the latest until the timer comes; or judged by hooks, which know this of it.
+    Fresh(Option<Box<Guest>>),
     /// CONNECT was accepted.
     Open(Open),
 }
@@ -69,10 +71,10 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    /// Adds a connection whose CONNECT is to come by then; its tag.
-    pub fn insert(&mut self, conn: ConnId, deadline: Duration) -> u32 {
+    /// Adds a connection whose CONNECT is to come by then, and what hooks know of it; its tag.
+    pub fn insert(&mut self, conn: ConnId, deadline: Duration, guest: Option<Box<Guest>>) -> u32 {
         self.last_tag = self.last_tag.wrapping_add(1);
-        let client = Client { conn, tag: self.last_tag, wakes: deadline, state: State::Fresh };
+        let client = Client { conn, tag: self.last_tag, wakes: deadline, state: State::Fresh(guest) };
         self.places.insert(conn.slot(), client);
         self.last_tag
     }
@@ -105,10 +107,24 @@ impl Clients {
 }
 
 impl Client {
+    /// Has its timer come then, and no later.
+    pub fn wake_at(&mut self, io: &mut Io<Mail>, at: Duration) {
+        self.wakes = at;
+        io.set_timer(at, Timer::Client { slot: self.conn.slot() as u32, tag: self.tag }.key());
+    }
+
+    /// Has its timer come no later than that.
+    pub fn wake_by(&mut self, io: &mut Io<Mail>, at: Duration) {
+        // One that has come, and was not set again, means nothing.
+        if at < self.wakes || self.wakes <= io.now() {
+            self.wake_at(io, at);
+        }
+    }
+
     pub fn open(&mut self) -> Option<&mut Open> {
         match &mut self.state {
             State::Open(open) => Some(open),
-            State::Fresh => None,
+            State::Fresh(_) => None,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use mqway_engine::{Config as EngineConfig, Limits as EngineLimits, Listener};
+use mqway_hooks::{Hooks, Refusals};
 use mqway_session::server::Terms;
 
 /// Everything that a broker is started with.
@@ -19,6 +20,10 @@ pub struct Config {
     pub limits: Limits,
     /// How often the topics below `$SYS` are published; `None`: never.
     pub sys_interval: Option<Duration>,
+    /// What judges, changes and watches clients and their messages.
+    pub hooks: Hooks,
+    /// What happens where the protocol leaves a choice of how to refuse.
+    pub refusals: Refusals,
 }
 
 /// Bytes of the largest packet, unless the configuration says otherwise.
@@ -32,6 +37,8 @@ impl Default for Config {
             terms: Terms::default(),
             limits: Limits::default(),
             sys_interval: Some(Duration::from_secs(10)),
+            hooks: Hooks::new(),
+            refusals: Refusals::default(),
         };
         config.engine.limits =
             EngineLimits { high_water: 1024 * 1024, low_water: 256 * 1024, ..EngineLimits::default() };
@@ -60,6 +67,11 @@ pub struct Limits {
     pub connect_time: Duration,
     /// CONNECTs in a second, over all listeners; more are refused. `None`: any number.
     pub connect_rate: Option<NonZeroU32>,
+    /// The time that a hook has for an answer which it has promised. After that there is none, and what is done then
+    /// is what [`Hooks::unanswered`] says.
+    pub hook_time: Duration,
+    /// Connections that may wait for answers of hooks at once; for more there is none.
+    pub hook_waiting: usize,
     /// Messages that may wait in a session, beside those in flight.
     pub queue_messages: usize,
     /// Bytes of the messages in a session, waiting and in flight.
@@ -83,6 +95,8 @@ impl Default for Limits {
         Limits {
             connect_time: Duration::from_secs(10),
             connect_rate: None,
+            hook_time: Duration::from_secs(5),
+            hook_waiting: 10_000,
             queue_messages: 10_000,
             queue_bytes: 64 * 1024 * 1024,
             stored_bytes: 1024 * 1024 * 1024,

@@ -3,13 +3,17 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use mqway_codec::{PacketType, ReasonCode};
 use mqway_engine::{CloseCode, ConnId, Core, Io, Origin, Why};
+use mqway_hooks::{By, Denial, Event, Phase};
 use mqway_session::server::{Fault, farewell};
 
 use crate::admit::Rate;
 use crate::clients::{Clients, State, Timer};
 use crate::counters::Tally;
+use crate::guest::{Cause, Guest, Stage, code_for};
 use crate::house::{House, Then};
 use crate::local::Locals;
 use crate::mail::Mail;
@@ -58,29 +62,14 @@ impl BrokerCore {
     }
 
     /// A connection whose CONNECT is to come.
-    fn expect_connect(&mut self, io: &mut Io<Mail>, conn: ConnId) {
+    fn expect_connect(&mut self, io: &mut Io<Mail>, conn: ConnId, guest: Option<Box<Guest>>) {
         let deadline = io.now() + self.house.shared.limits.connect_time;
-        let tag = self.clients.insert(conn, deadline);
+        let tag = self.clients.insert(conn, deadline, guest);
         io.set_timer(deadline, Timer::Client { slot: conn.slot() as u32, tag }.key());
     }
 
     /// Ends a connection because of a fault, and says so where the version has a word for it.
     pub(crate) fn end(&mut self, io: &mut Io<Mail>, conn: ConnId, fault: &Fault) {
-        let Some(client) = self.clients.find(conn) else { return };
-        // Before CONNACK there is no word for it. [MQTT-3.14.0-1]
-        if let Some(open) = client.open() {
-            let session = open.session;
-            let version = open.receiver.version();
-            if let Some(home) = self.house.desk.sessions.find(session) {
-                let most = home.state.sender().map_or(u32::MAX, |sender| sender.maximum_packet());
-                let mut out = Vec::new();
-                farewell(version, fault.reason(), &fault.to_string(), most, &mut out);
-                if !out.is_empty() {
-                    io.send(conn, &out); // [MQTT-4.13.1-1]
-                    self.house.desk.tally.packets_sent += 1;
-                }
-            }
-        }
         let code = match fault {
             Fault::ShuttingDown => CloseCode::GOING_AWAY,
             Fault::TakenOver | Fault::KeepAlive => CloseCode::NORMAL,
@@ -88,12 +77,39 @@ impl BrokerCore {
             _ => CloseCode::PROTOCOL_ERROR,
         };
         log::debug!("{}: ended: {fault}", Peer(io.peer(conn)));
-        self.forget(io, conn);
+        self.say_farewell(io, conn, fault.reason(), &fault.to_string());
+        self.forget(io, conn, &Cause { by: By::Server, reason: fault.reason(), why: fault });
         io.close(conn, code); // [MQTT-4.13.2-1]
     }
 
+    /// Ends a connection as hooks want it.
+    pub(crate) fn end_denied(&mut self, io: &mut Io<Mail>, conn: ConnId, denial: &Denial) {
+        let reason = code_for(denial, PacketType::Disconnect);
+        match self.guest(conn) {
+            Some(guest) => log::info!("{}: ended: {denial}", guest.client),
+            None => log::info!("{}: ended: {denial}", Peer(io.peer(conn))),
+        }
+        self.say_farewell(io, conn, reason, denial.say.as_deref().unwrap_or_default());
+        self.forget(io, conn, &Cause { by: By::Server, reason, why: &denial.rule });
+        io.close(conn, CloseCode::POLICY);
+    }
+
+    /// DISCONNECT, where the version has it. Before CONNACK there is no word for it. [MQTT-3.14.0-1]
+    fn say_farewell(&mut self, io: &mut Io<Mail>, conn: ConnId, reason: ReasonCode, text: &str) {
+        let Some(open) = self.clients.find(conn).and_then(|client| client.open()) else { return };
+        let (session, version) = (open.session, open.receiver.version());
+        let Some(home) = self.house.desk.sessions.find(session) else { return };
+        let most = home.state.sender().map_or(u32::MAX, |sender| sender.maximum_packet());
+        let mut out = Vec::new();
+        farewell(version, reason, text, most, &mut out);
+        if !out.is_empty() {
+            io.send(conn, &out); // [MQTT-4.13.1-1]
+            self.house.desk.tally.packets_sent += 1;
+        }
+    }
+
     /// The connection is no more: its session goes on without, or ends.
-    pub(crate) fn forget(&mut self, io: &mut Io<Mail>, conn: ConnId) {
+    pub(crate) fn forget(&mut self, io: &mut Io<Mail>, conn: ConnId, cause: &Cause<'_>) {
         let Some(mut client) = self.clients.remove(conn) else { return };
         let Some(open) = client.open() else { return };
         let session = open.session;
@@ -101,6 +117,11 @@ impl BrokerCore {
         let Some(home) = house.desk.sessions.find(session).filter(|home| home.conn == Some(conn)) else {
             return;
         };
+        if let Some(hooked) = house.desk.hooked.as_mut().filter(|hooked| hooked.wants(Phase::Disconnected)) {
+            let Cause { by, reason, why } = *cause;
+            hooked.tell(home, &Event::Disconnected { by, reason, why: &why.to_string() });
+        }
+        home.guest = None;
         home.conn = None;
         home.blocked = false;
         if let Some(load) = home.load {
@@ -181,13 +202,37 @@ impl BrokerCore {
             return;
         }
         match &mut client.state {
-            State::Fresh => {
-                self.house.desk.tally.connect_timeouts += 1;
-                log::info!("{}: closed: no CONNECT in time", Peer(io.peer(conn)));
-                self.forget(io, conn);
-                io.close(conn, CloseCode::POLICY);
+            State::Fresh(guest) => {
+                let guest = guest.as_deref();
+                if let Some(wait) = guest.and_then(|guest| guest.wait.as_ref()) {
+                    match wait.until {
+                        until if until > now => client.wake_at(io, until),
+                        _ => self.unanswered(io, conn),
+                    }
+                } else if !guest.is_some_and(|guest| matches!(guest.stage, Stage::Asked)) {
+                    self.house.desk.tally.connect_timeouts += 1;
+                    log::info!("{}: closed: no CONNECT in time", Peer(io.peer(conn)));
+                    self.clients.remove(conn);
+                    io.close(conn, CloseCode::POLICY);
+                }
             }
             State::Open(open) => {
+                let home = self.house.desk.sessions.find(open.session);
+                let guest = home.and_then(|home| home.guest.as_deref());
+                // While an answer is awaited nothing is looked at, and nothing else matters.
+                if let Some(wait) = guest.and_then(|guest| guest.wait.as_ref()) {
+                    match wait.until {
+                        until if until > now => client.wake_at(io, until),
+                        _ => self.unanswered(io, conn),
+                    }
+                    return;
+                }
+                let expires = guest.and_then(|guest| guest.expires);
+                if expires.is_some_and(|expires| expires <= now) {
+                    self.house.desk.tally.authentications_expired += 1;
+                    let text = "the authentication is over";
+                    return self.end_denied(io, conn, &Denial::not_authorized(text).say(text));
+                }
                 let mut due = open.receiver.silent_until();
                 // What it has said meanwhile may lie unread: because the worker itself was away, or because it is not
                 // read while it is slow to take what it gets.
@@ -196,13 +241,13 @@ impl BrokerCore {
                     open.receiver.heard(now);
                     due = open.receiver.silent_until();
                 }
-                let Some(due) = due else { return };
-                if due > now {
-                    client.wakes = due;
-                    return io.set_timer(due, Timer::Client { slot, tag }.key());
+                if due.is_some_and(|due| due <= now) {
+                    self.house.desk.tally.keep_alive_timeouts += 1;
+                    return self.end(io, conn, &Fault::KeepAlive); // [MQTT-3.1.2-22]
                 }
-                self.house.desk.tally.keep_alive_timeouts += 1;
-                self.end(io, conn, &Fault::KeepAlive); // [MQTT-3.1.2-22]
+                if let Some(next) = due.into_iter().chain(expires).min() {
+                    client.wake_at(io, next);
+                }
             }
         }
     }
@@ -219,16 +264,17 @@ impl BrokerCore {
 impl Core for BrokerCore {
     type Mail = Mail;
 
-    fn opened(&mut self, io: &mut Io<Mail>, conn: ConnId, _: Origin) {
-        // What TLS and HTTP told is for hooks that authorise; without them it only takes memory.
-        io.take_facts(conn);
-        self.expect_connect(io, conn);
+    fn opened(&mut self, io: &mut Io<Mail>, conn: ConnId, origin: Origin) {
+        match self.welcome(io, conn, origin) {
+            Ok(guest) => self.expect_connect(io, conn, guest),
+            Err(denial) => self.turn_away(io, conn, &denial),
+        }
     }
 
     fn data(&mut self, io: &mut Io<Mail>, conn: ConnId, bytes: &mut [u8]) -> usize {
         let Some(client) = self.clients.find(conn) else { return bytes.len() };
         let greeted = match &client.state {
-            State::Fresh => self.first_packet(io, conn, bytes),
+            State::Fresh(_) => self.first_packets(io, conn, bytes),
             State::Open(_) => 0,
         };
         // What stands right behind CONNECT is as good as what comes later (5.0 §3.1.4), except after a refusal, when
@@ -243,9 +289,18 @@ impl Core for BrokerCore {
                 }
                 used
             }
-            Then::Leave => {
-                self.forget(io, conn);
+            Then::Leave(reason) => {
+                self.forget(io, conn, &Cause { by: By::Client, reason, why: &"DISCONNECT" });
                 io.close(conn, CloseCode::NORMAL);
+                bytes.len()
+            }
+            Then::Wait => {
+                self.begin_wait(io, conn);
+                used
+            }
+            Then::Deny(denial) => {
+                self.house.desk.tally.ended_by_hooks += 1;
+                self.end_denied(io, conn, &denial);
                 bytes.len()
             }
             Then::End(fault) => {
@@ -258,13 +313,15 @@ impl Core for BrokerCore {
     }
 
     fn ended(&mut self, io: &mut Io<Mail>, conn: ConnId) {
-        self.forget(io, conn);
+        let reason = ReasonCode::UnspecifiedError;
+        self.forget(io, conn, &Cause { by: By::Network, reason, why: &"closed without DISCONNECT" });
         io.close(conn, CloseCode::NORMAL);
     }
 
     fn closed(&mut self, io: &mut Io<Mail>, conn: ConnId, why: &Why) {
         log::debug!("{}: over: {why}", Peer(io.peer(conn)));
-        self.forget(io, conn);
+        let by = if matches!(why, Why::Limit(_)) { By::Server } else { By::Network };
+        self.forget(io, conn, &Cause { by, reason: ReasonCode::UnspecifiedError, why });
     }
 
     fn blocked(&mut self, io: &mut Io<Mail>, conn: ConnId) {
@@ -294,9 +351,15 @@ impl Core for BrokerCore {
         self.go_on(io, session);
     }
 
-    fn arrived(&mut self, io: &mut Io<Mail>, conn: ConnId, _: Mail) {
+    fn arrived(&mut self, io: &mut Io<Mail>, conn: ConnId, mail: Mail) {
+        let Mail::Arriving(mut guest) = mail else { return };
+        let known = guest.as_mut().map(|guest| guest.client.number = conn.to_bits()).is_some();
         // CONNECT lies unread, and is shown next.
-        self.expect_connect(io, conn);
+        self.expect_connect(io, conn, guest);
+        match known {
+            true => self.go_on_with_copy(io, conn), // Unless it was consumed.
+            false => self.introduce(io, conn),      // There were no hooks where it came from.
+        }
     }
 
     fn timer(&mut self, io: &mut Io<Mail>, key: u64) {
@@ -331,7 +394,9 @@ impl Core for BrokerCore {
 
     fn mail(&mut self, io: &mut Io<Mail>, mail: Mail) {
         match mail {
-            Mail::Arriving => {}
+            Mail::Arriving(_) => {}
+            Mail::Answer { client, turn, answer } => self.answered(io, client, turn, answer),
+            Mail::Hooks(hooks) => self.replace_hooks(io, &hooks),
             Mail::Parcels(parcels) => self.house.desk.receive(io, parcels),
             Mail::Publish(message) => self.house.publish_own(io, &message),
             Mail::Subscribe(subscription) => self.locals.subscribe(io, &mut self.house, *subscription),
@@ -344,6 +409,7 @@ impl Core for BrokerCore {
     }
 
     fn end_tick(&mut self, io: &mut Io<Mail>) {
+        self.heed_hooks(io);
         self.house.desk.send_parcels(io);
         self.house.desk.look_around(io);
         if !self.house.desk.unfinished.is_empty() && !std::mem::replace(&mut self.armed, true) {
@@ -356,6 +422,11 @@ impl Core for BrokerCore {
         self.stopping = true;
         for conn in self.clients.all() {
             self.end(io, conn, &Fault::ShuttingDown);
+        }
+        let last = self.house.shared.running.fetch_sub(1, Ordering::Relaxed) == 1;
+        if let Some(hooked) = self.house.desk.hooked.as_ref().filter(|_| last) {
+            // Who panics now has nothing to end any more.
+            let _ = hooked.hooks.observe("", None, &Event::Stop);
         }
     }
 }

@@ -59,6 +59,28 @@ counters! {
     connects,
     /// CONNECTs refused, and first packets that were none.
     connects_refused,
+    /// Connections that hooks did not have, before CONNECT.
+    denied_accepts,
+    /// CONNECTs that hooks refused because of the user name or the password.
+    denied_credentials,
+    /// CONNECTs that hooks refused for another reason.
+    denied_connects,
+    /// Messages from clients that hooks did not let be published.
+    denied_publishes,
+    /// Subscriptions that hooks did not allow.
+    denied_subscriptions,
+    /// Subscriptions that hooks did not let be ended.
+    denied_unsubscriptions,
+    /// Messages to clients that hooks did not let be delivered.
+    denied_deliveries,
+    /// Wills that hooks did not let be published.
+    denied_wills,
+    /// Connections that hooks ended, by what they said or by panicking.
+    ended_by_hooks,
+    /// Connections whose authentication was over.
+    authentications_expired,
+    /// Answers that hooks had promised, and that did not come in time, or were too many to wait for.
+    hooks_unanswered,
     /// CONNECTs refused because too many came in a second.
     connects_over_rate,
     /// Clients that sent no whole CONNECT in time.

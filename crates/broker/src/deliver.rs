@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use mqway_codec::{PacketId, PacketType, QoS, ReasonCode};
 use mqway_engine::Io;
+use mqway_hooks::{Event, Phase};
 use mqway_routing::{Route, Share, ShareId, Target};
 use mqway_session::Outgoing;
 use mqway_session::server::acknowledge;
 
 use crate::config::QueueFull;
 use crate::counters::Tally;
+use crate::guest::Hooked;
 use crate::loads::LoadId;
 use crate::mail::{Mail, Parcel};
 use crate::message::{Delivery, Draft, Identifiers, Message, time_left};
@@ -30,6 +32,8 @@ pub(crate) struct Desk {
     /// Bytes that this worker may send before so much waits in the engine that each receiver gets less room.
     room: usize,
     pub writer: Writer,
+    /// Who is asked and told, if there is anybody.
+    pub hooked: Option<Box<Hooked>>,
     /// For other workers, by worker; sent at the end of the tick.
     pub parcels: Vec<Vec<Parcel>>,
     /// Sessions with more to send than fitted into this tick.
@@ -92,6 +96,7 @@ impl Desk {
             full: enough,
             room: usize::MAX,
             writer: Writer::default(),
+            hooked: Hooked::new(&shared.hooks),
             parcels: shared.on_the_way.iter().map(|_| Vec::new()).collect(),
             shared,
             unfinished: Vec::new(),
@@ -329,6 +334,26 @@ impl Desk {
                 }
                 Err(unwritten) => give_up(tally, shared, home, Some((qos, id)), &unwritten),
             }
+        }
+    }
+
+    /// Whether anybody wants to be told of such things.
+    #[inline]
+    pub fn wants(&self, phase: Phase) -> bool {
+        self.hooked.as_ref().is_some_and(|hooked| hooked.wants(phase))
+    }
+
+    /// Tells observers what has happened to a session that is at home here.
+    pub fn tell(&mut self, session: SessionRef, event: &Event<'_>) {
+        if let (Some(hooked), Some(home)) = (&mut self.hooked, self.sessions.find(session)) {
+            hooked.tell(home, event);
+        }
+    }
+
+    /// Tells observers that a message of a session was dropped; `why` is the counter's name.
+    pub fn tell_dropped(&mut self, session: SessionRef, topic: &str, why: &'static str) {
+        if self.wants(Phase::Dropped) {
+            self.tell(session, &Event::Dropped { topic, why });
         }
     }
 

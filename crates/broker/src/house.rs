@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use mqway_codec::{Decoder, PacketType, PropertiesBuf, QoS, ReasonCode, TopicName, Version};
+use mqway_codec::{Decoder, PropertiesBuf, QoS, ReasonCode, TopicName, Version};
 use mqway_engine::{ConnId, Io};
+use mqway_hooks::Denial;
 use mqway_routing::{Hint, RouteCache};
 use mqway_session::server::{Acknowledged, Event, Fault, Incoming};
 
@@ -34,10 +35,14 @@ pub(crate) struct House {
 pub(crate) enum Then {
     /// Nothing.
     Go,
-    /// The client leaves.
-    Leave,
+    /// The client leaves, for this reason.
+    Leave(ReasonCode),
     /// It ends.
     End(Fault),
+    /// Hooks end it.
+    Deny(Denial),
+    /// A hook will answer later: the packet that is next is to be shown again then, and nothing before.
+    Wait,
 }
 
 /// Routes that a worker remembers, and the bytes that they may take.
@@ -103,7 +108,9 @@ impl House {
     ) -> Result<usize, Then> {
         let (version, session) = (open.receiver.version(), open.session);
         let Desk { sessions, tally, shared, .. } = &mut self.desk;
-        let Some(home) = sessions.find(session) else { return Err(Then::Leave) };
+        let Some(home) = sessions.find(session) else {
+            return Err(Then::Leave(ReasonCode::NORMAL_DISCONNECTION));
+        };
         if let Some(Publishing { familiar, author }) = open.publishing.as_deref_mut()
             && let Some((publish, len)) = familiar.next(version, shared.terms.maximum_packet, bytes)
         {
@@ -111,7 +118,10 @@ impl House {
             let incoming = open.receiver.publish(&mut home.state, publish, &mut self.answer);
             if let Some(incoming) = incoming.map_err(Then::End)? {
                 let raw = bytes.get(..len).map(|packet| (version, packet));
-                self.take_over(io, &incoming, raw, author);
+                match self.desk.hooked {
+                    None => self.take_over(io, &incoming, raw, author),
+                    Some(_) => self.judged(io, &incoming, raw, author)?,
+                }
             }
             return Ok(len);
         }
@@ -128,28 +138,32 @@ impl House {
                 let publishing =
                     open.publishing.get_or_insert_with(|| Box::new(Publishing::new(session, version)));
                 publishing.familiar.remember(&incoming.publish);
-                self.take_over(io, &incoming, None, &mut publishing.author);
+                match self.desk.hooked {
+                    None => self.take_over(io, &incoming, None, &mut publishing.author),
+                    Some(_) => self.judged(io, &incoming, None, &mut publishing.author)?,
+                }
             }
             Event::Acknowledged(ack) => *room |= settle(tally, shared, home, ack),
             Event::Subscribe(subscribe) => {
-                self.subscribe(version, session, &subscribe).map_err(Then::End)?;
+                let judged = self.judge_subscribe(io, session, &subscribe)?;
+                self.subscribe(version, session, &subscribe, &judged).map_err(Then::End)?;
                 self.desk.tally.packets_sent += 1;
                 self.send_answers(io, conn);
                 self.replay(io, session);
             }
             Event::Unsubscribe(unsubscribe) => {
-                self.unsubscribe(version, session, &unsubscribe).map_err(Then::End)?;
+                let judged = self.judge_unsubscribe(session, &unsubscribe)?;
+                self.unsubscribe(version, session, &unsubscribe, &judged).map_err(Then::End)?;
             }
-            // No method is served, so that none can be under way.
-            Event::Auth(_) => return Err(Then::End(Fault::Misplaced(PacketType::Auth))),
-            Event::Disconnect(_) => return Err(Then::Leave),
+            Event::Auth(auth) => self.authenticate_again(io, session, &auth)?,
+            Event::Disconnect(reason) => return Err(Then::Leave(reason)),
         }
         Ok(len)
     }
 
     /// Publishes a message of a client and acknowledges it.
     #[inline]
-    fn take_over(
+    pub(crate) fn take_over(
         &mut self,
         io: &mut Io<Mail>,
         incoming: &Incoming<'_>,
@@ -157,6 +171,11 @@ impl House {
         author: &mut Author,
     ) {
         let reason = self.publish(io, incoming, raw, author);
+        self.acknowledge(incoming, reason, author);
+    }
+
+    #[inline]
+    pub(crate) fn acknowledge(&mut self, incoming: &Incoming<'_>, reason: ReasonCode, author: &Author) {
         if let Some(id) = incoming.publish.packet_id
             && let Some(home) = self.desk.sessions.find(author.session)
         {
@@ -175,7 +194,7 @@ impl House {
 
     /// The walk of one message of a client: retain it, find who gets it, take it there.
     #[inline]
-    fn publish(
+    pub(crate) fn publish(
         &mut self,
         io: &mut Io<Mail>,
         incoming: &Incoming<'_>,

@@ -18,9 +18,12 @@ mod core;
 mod counters;
 mod deliver;
 mod familiar;
+mod guest;
 mod house;
+mod judge;
 mod loads;
 mod local;
+mod login;
 mod mail;
 mod message;
 mod payload;
@@ -32,12 +35,14 @@ mod subscribe;
 mod sys;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod writer;
 
 pub use broker::{Broker, Builder, MOST_WAITING, NotTaken, Subscription};
 pub use config::{Config, Limits, MAXIMUM_PACKET, QueueFull};
 pub use counters::{Counters, Snapshot};
 pub use message::Message;
+pub use mqway_hooks as hooks;
 pub use mqway_session::server::Terms;
 pub use payload::Payload;
 pub use simulated::{Left, Simulated};

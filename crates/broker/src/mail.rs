@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use mqway_codec::QoS;
+use mqway_hooks::{Answer, Hooks};
 
 use crate::deliver::Grant;
+use crate::guest::Guest;
 use crate::message::Message;
 use crate::shared::SessionRef;
 
@@ -13,8 +15,12 @@ use crate::shared::SessionRef;
 pub(crate) enum Mail {
     /// The broker has started.
     Begin,
-    /// A connection comes along with it, whose client is at home there.
-    Arriving,
+    /// A connection comes along with it, whose client is at home there; and what hooks know of it, if there are any.
+    Arriving(Option<Box<Guest>>),
+    /// A hook has answered what the connection of this number asked in that turn.
+    Answer { client: u64, turn: u32, answer: Answer },
+    /// These hooks take the place of those before.
+    Hooks(Arc<Hooks>),
     /// Messages for sessions that are at home there.
     Parcels(Vec<Parcel>),
     /// The program publishes this.

@@ -11,6 +11,7 @@ use mqway_routing::Table;
 use mqway_session::server::Session;
 
 use crate::clients::Replay;
+use crate::guest::Guest;
 use crate::loads::LoadId;
 use crate::message::{Delivery, Message};
 use crate::shared::SessionRef;
@@ -27,6 +28,8 @@ pub(crate) struct Home {
     pub bytes: usize,
     /// Its receiver is too slow: what waits in the engine is enough.
     pub blocked: bool,
+    /// What hooks know of its connection, if there are any.
+    pub guest: Option<Box<Guest>>,
     /// When a timer will look after it, if one is set.
     pub timer: Option<Duration>,
     /// Present while it takes part in shared subscriptions.
@@ -76,6 +79,7 @@ impl Sessions {
             filters: Vec::new(),
             bytes: 0,
             blocked: false,
+            guest: None,
             timer: None,
             load: None,
             rare: None,

@@ -3,16 +3,19 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use mqway_codec::SubscriptionId;
 use mqway_codec::{QoS, SubscribeOptions};
+use mqway_engine::Origin;
+use mqway_hooks::{Hooks, Refusals};
 use mqway_routing::{RetainedIndex, SubscriptionIndex};
 use mqway_session::server::Terms;
 
+use crate::guest::WaitingRoom;
 use crate::loads::{LoadId, Loads};
 use crate::retained::{Publisher, Retained};
-use crate::{Counters, Limits};
+use crate::{Config, Counters, Limits};
 
 /// Names a session: the worker that it is at home on, its place there, and which of those that had this place it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +60,14 @@ pub(crate) struct Shared {
     pub retained: RetainedIndex<Retained>,
     pub loads: Loads,
     pub counters: Arc<Counters>,
+    /// What workers begin with.
+    pub hooks: Arc<Hooks>,
+    pub refusals: Refusals,
+    pub waiting: WaitingRoom,
+    /// The URLs of the listeners.
+    listeners: Vec<Arc<str>>,
+    /// Workers that have not stopped.
+    pub running: AtomicUsize,
     /// Bytes on their way to each worker.
     pub on_the_way: Vec<AtomicI64>,
     /// Part of what decides where clients are at home, so that nobody outside can choose.
@@ -64,10 +75,16 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub fn new(terms: Terms, limits: Limits, workers: usize, key: u64) -> Shared {
+    pub fn new(config: &Config, workers: usize, key: u64) -> Shared {
+        let Config { terms, limits, listeners, hooks, refusals, .. } = config;
         Shared {
-            terms,
-            limits,
+            terms: terms.clone(),
+            limits: limits.clone(),
+            hooks: Arc::new(hooks.clone()),
+            refusals: *refusals,
+            waiting: WaitingRoom::new(limits.hook_waiting, limits.hook_time),
+            listeners: listeners.iter().map(|listener| listener.url().to_string().into()).collect(),
+            running: AtomicUsize::new(workers),
             index: Index::with_key(key),
             retained: RetainedIndex::with_key(key),
             loads: Loads::new(),
@@ -75,6 +92,15 @@ impl Shared {
             on_the_way: (0..workers).map(|_| AtomicI64::new(0)).collect(),
             key,
         }
+    }
+
+    /// The URL of the listener that accepted a connection.
+    pub fn listener(&self, origin: Origin) -> Arc<str> {
+        let listener = match origin {
+            Origin::Accepted(listener) => self.listeners.get(listener.0).cloned(),
+            Origin::Dialled(_) => None,
+        };
+        listener.unwrap_or_default()
     }
 
     /// The worker that a client is at home on.

@@ -56,6 +56,8 @@ pub struct Left {
     pub retained_bytes: u64,
     /// Bytes in the engine's buffers.
     pub buffered: u64,
+    /// Connections that wait for answers of hooks.
+    pub waiting: usize,
 }
 
 /// What nobody outside may know decides where clients are at home; in a simulation everybody may.
@@ -64,8 +66,8 @@ const KEY: u64 = 0;
 impl Simulated {
     /// A broker of so many workers. Of `config`, the first listener's layers are taken, and `$SYS` is not published.
     pub fn new(seed: u64, workers: usize, config: Config) -> Simulated {
-        let Config { engine, terms, limits, listeners, .. } = config;
-        let shared = Arc::new(Shared::new(terms, limits, workers, KEY));
+        let shared = Arc::new(Shared::new(&config, workers, KEY));
+        let Config { engine, listeners, .. } = config;
         let enough = engine.limits.high_water;
         let layers = listeners.into_iter().next().map(|listener| listener.options).unwrap_or_default();
         let sim = Sim::new(seed, workers, engine.limits, vec![layers], |worker| {
@@ -178,6 +180,7 @@ impl Simulated {
             retained: self.shared.retained.len(),
             retained_bytes: counts.retained_bytes,
             buffered: self.sim.counters().snapshot().buffered,
+            waiting: self.shared.waiting.occupied(),
         }
     }
 }

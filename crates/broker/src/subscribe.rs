@@ -11,6 +11,7 @@ use mqway_session::server::{Fault, suback, unsuback};
 use crate::clients::Replay;
 use crate::deliver::Grant;
 use crate::house::{House, too_many_levels};
+use crate::judge::Judged;
 use crate::mail::Mail;
 use crate::message::{Draft, time_left};
 use crate::retained::forget_expired;
@@ -29,13 +30,19 @@ impl House {
         version: Version,
         session: SessionRef,
         subscribe: &Subscribe<'_>,
+        judged: &Judged<mqway_hooks::Subscription<'_>>,
     ) -> Result<(), Fault> {
         let identifier = subscribe.properties.subscription_identifiers().next();
         let mut codes = ReasonCodesBuf::new();
         let mut replays = Vec::new();
         // [MQTT-3.8.4-5]: one after the other, as if each had come alone.
-        for subscription in subscribe.subscriptions.iter() {
-            match self.subscribe_one(session, &subscription, identifier) {
+        for (at, sent) in subscribe.subscriptions.iter().enumerate() {
+            let wanted = match judged.get(at) {
+                None => Ok(sent),
+                Some(Ok(changed)) => as_changed(changed),
+                Some(Err(reason)) => Err(*reason),
+            };
+            match wanted.and_then(|wanted| self.subscribe_one(session, &wanted, identifier)) {
                 Ok((granted, replay)) => {
                     codes.push(ReasonCode::granted(granted)); // [MQTT-3.8.4-7]
                     replays.extend(replay);
@@ -117,7 +124,7 @@ impl House {
     }
 
     /// Whether the client takes a packet as large as the answer, which begins at `start`. [MQTT-3.1.2-24]
-    fn check_answer(&mut self, session: SessionRef, start: usize) -> Result<(), Fault> {
+    pub(crate) fn check_answer(&mut self, session: SessionRef, start: usize) -> Result<(), Fault> {
         let sender = self.desk.sessions.find(session).and_then(|home| home.state.sender());
         if sender.is_none_or(|sender| self.answer.len() - start <= sender.maximum_packet() as usize) {
             return Ok(());
@@ -135,11 +142,20 @@ impl House {
         version: Version,
         session: SessionRef,
         unsubscribe: &Unsubscribe<'_>,
+        judged: &Judged<mqway_hooks::Filter<'_>>,
     ) -> Result<(), Fault> {
         let shared = self.shared.clone();
         let mut codes = ReasonCodesBuf::new();
         // [MQTT-3.10.4-6]
-        for filter in unsubscribe.filters.iter() {
+        for (at, sent) in unsubscribe.filters.iter().enumerate() {
+            let filter = match judged.get(at) {
+                None => sent,
+                Some(Ok(changed)) => TopicFilter::new(changed.as_str()).unwrap_or(sent),
+                Some(Err(reason)) => {
+                    codes.push(*reason);
+                    continue;
+                }
+            };
             // [MQTT-3.10.4-1]: only the very same filter.
             let removed = shared.index.unsubscribe(filter, session).is_some();
             if let (true, Some(home)) = (removed, self.desk.sessions.find(session)) {
@@ -226,6 +242,12 @@ impl House {
             refused: false,
         })
     }
+}
+
+/// A subscription as hooks have changed it.
+fn as_changed<'a>(changed: &'a mqway_hooks::Subscription<'_>) -> Result<Subscription<'a>, ReasonCode> {
+    let filter = TopicFilter::new(changed.filter.as_str()).map_err(|_| ReasonCode::TopicFilterInvalid)?;
+    Ok(Subscription { filter, options: changed.options() })
 }
 
 /// Room for retained messages.

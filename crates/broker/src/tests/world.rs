@@ -36,8 +36,8 @@ pub const SECOND: Duration = Duration::from_secs(1);
 
 impl World {
     pub fn new(seed: u64, workers: usize, config: Config) -> World {
-        let Config { engine, terms, limits, .. } = config;
-        let shared = Arc::new(Shared::new(terms, limits, workers, 0));
+        let shared = Arc::new(Shared::new(&config, workers, 0));
+        let Config { engine, .. } = config;
         let enough = engine.limits.high_water;
         let sim = Sim::new(seed, workers, engine.limits, vec![ServerOptions::default()], |worker| {
             BrokerCore::new(worker, shared.clone(), enough, None)

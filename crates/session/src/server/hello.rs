@@ -10,6 +10,8 @@ use crate::keep_alive::Watch;
 #[derive(Clone, Debug)]
 pub struct Hello<'a> {
     connect: Connect<'a>,
+    /// Seconds of keep alive that the client has sent.
+    asked: u16,
     granted: Granted,
 }
 
@@ -44,7 +46,14 @@ impl<'a> Hello<'a> {
             keep_alive: keep_alive(connect, terms),
             in_flight: connect.properties.receive_maximum().unwrap_or(NonZeroU16::MAX).min(terms.in_flight),
         };
-        Ok(Hello { connect: *connect, granted })
+        Ok(Hello { connect: *connect, asked: connect.keep_alive, granted })
+    }
+
+    /// The client has sent this keep alive, in seconds, and CONNECT was changed since: it is told what it is to use.
+    /// [MQTT-3.2.2-21]
+    #[must_use]
+    pub fn asked(self, keep_alive: u16) -> Hello<'a> {
+        Hello { asked: keep_alive, ..self }
     }
 
     /// The packet itself.
@@ -137,7 +146,7 @@ impl<'a> Hello<'a> {
             (session_expiry != wanted_expiry(&self.connect))
                 .then_some(Property::SessionExpiryInterval(session_expiry)),
             // What the client is to use, [MQTT-3.2.2-21].
-            (keep_alive != self.connect.keep_alive).then_some(Property::ServerKeepAlive(keep_alive)),
+            (keep_alive != self.asked).then_some(Property::ServerKeepAlive(keep_alive)),
             (terms.receive_maximum < NonZeroU16::MAX)
                 .then_some(Property::ReceiveMaximum(terms.receive_maximum)),
             packet.map(Property::MaximumPacketSize),

@@ -155,6 +155,15 @@ impl<M> Session<M> {
         acknowledge(packet_type, version, id, reason, out);
     }
 
+    /// A message of QoS 1 or 2 from the client that is not to be taken yet: it will be shown again, as if it had not come.
+    pub fn take_back(&mut self, qos: QoS, id: PacketId) {
+        match qos {
+            QoS::AtMostOnce => {}
+            QoS::AtLeastOnce => self.inbound.puback(),
+            QoS::ExactlyOnce => self.inbound.refuse(id),
+        }
+    }
+
     /// Adds a message of QoS 1 or 2 to those that wait.
     ///
     /// # Errors

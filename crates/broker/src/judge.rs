@@ -1,0 +1,249 @@
+//! PUBLISH, SUBSCRIBE and UNSUBSCRIBE before hooks.
+
+use mqway_codec::{Auth, Packet, PacketType, QoS, ReasonCode, Subscribe, TopicFilter, Unsubscribe, Version};
+use mqway_engine::{ConnId, Io};
+use mqway_hooks::{Denial, Event, Filter, Outcome, Phase, RefusedPublish, Step, Subscription};
+use mqway_session::server::{Fault, Incoming};
+
+use crate::clients::Author;
+use crate::guest::{Guest, code_for, shown};
+use crate::house::{House, Then};
+use crate::mail::Mail;
+use crate::shared::SessionRef;
+
+/// What hooks have made of the filters of a SUBSCRIBE or UNSUBSCRIBE, in their order.
+pub(crate) type Judged<T> = Vec<Result<T, ReasonCode>>;
+
+impl House {
+    /// Publishes a message of a client and acknowledges it, if hooks let it, and as they have changed it.
+    ///
+    /// # Errors
+    /// What follows instead of an answer.
+    pub(crate) fn judged(
+        &mut self,
+        io: &mut Io<Mail>,
+        incoming: &Incoming<'_>,
+        raw: Option<(Version, &[u8])>,
+        author: &mut Author,
+    ) -> Result<(), Then> {
+        let session = author.session;
+        let (Some(hooked), Some(home)) = (&mut self.desk.hooked, self.desk.sessions.find(session)) else {
+            return Ok(());
+        };
+        let mut message = shown(&incoming.publish, incoming.topic);
+        if let Some(guest) = home.guest.as_deref_mut().filter(|_| hooked.wants(Phase::Publish)) {
+            let outcome = loop {
+                let Guest { client, progress, .. } = guest;
+                let outcome = hooked.hooks.publish(client, &mut message, progress, hooked.answers(io));
+                if !matches!(outcome, Outcome::Wait(_)) {
+                    break outcome;
+                }
+                message = shown(&incoming.publish, incoming.topic);
+                if guest.wait(&self.shared.waiting, io.now()) {
+                    break outcome;
+                }
+                self.desk.tally.hooks_unanswered += 1;
+                guest.give_up_waiting();
+            };
+            match outcome {
+                Outcome::Go => {}
+                Outcome::Denied(denial) => return self.deny_publish(incoming, author, denial),
+                Outcome::Wait(_) => {
+                    if let Some(id) = incoming.publish.packet_id {
+                        home.state.take_back(incoming.publish.qos, id);
+                    }
+                    self.desk.tally.packets_received -= 1; // It is counted when it is shown again.
+                    return Err(Then::Wait);
+                }
+            }
+        }
+        let reason = if message.is_changed() {
+            let mut publish = message.as_publish();
+            publish.retain &= self.shared.terms.retain;
+            let changed = Incoming { topic: publish.topic, publish };
+            self.publish(io, &changed, None, author)
+        } else {
+            self.publish(io, incoming, raw, author)
+        };
+        self.acknowledge(incoming, reason, author);
+        self.tell_published(session, &message, reason);
+        Ok(())
+    }
+
+    fn tell_published(
+        &mut self,
+        session: SessionRef,
+        message: &mqway_hooks::Message<'_>,
+        reason: ReasonCode,
+    ) {
+        match reason {
+            ReasonCode::Success => {}
+            ReasonCode::NoMatchingSubscribers => self.desk.tell_dropped(session, message.topic(), "unrouted"),
+            _ => return self.desk.tell_dropped(session, message.topic(), "refused_topics"),
+        }
+        if self.desk.wants(Phase::Published) {
+            self.desk.tell(session, &Event::Published(message));
+        }
+    }
+
+    /// A message that hooks do not let be published: how its client hears of it depends on the version and the QoS.
+    fn deny_publish(&mut self, incoming: &Incoming<'_>, author: &Author, denial: Denial) -> Result<(), Then> {
+        let qos = incoming.publish.qos;
+        self.desk.tally.denied_publishes += 1;
+        self.log_denied(author.session, format_args!("PUBLISH to {:?}", incoming.topic), &denial);
+        self.desk.tell_dropped(author.session, incoming.topic, "denied_publishes");
+        let says_why = author.version == Version::V5 && qos != QoS::AtMostOnce;
+        if denial.ends || (!says_why && self.shared.refusals.publish == RefusedPublish::Close) {
+            return Err(Then::Deny(denial));
+        }
+        // Before 5.0 the reason is not said: the client takes the message for delivered, and plays PUBREL and PUBCOMP
+        // whole. 3.1.1: [MQTT-3.3.5-2]
+        let packet_type = if qos == QoS::ExactlyOnce { PacketType::Pubrec } else { PacketType::Puback };
+        self.acknowledge(incoming, code_for(&denial, packet_type), author);
+        Ok(())
+    }
+
+    pub(crate) fn log_denied(&mut self, session: SessionRef, what: std::fmt::Arguments<'_>, denial: &Denial) {
+        if let Some(guest) = self.desk.sessions.find(session).and_then(|home| home.guest.as_deref()) {
+            log::info!("{}: {what} denied: {denial}", guest.client);
+        }
+    }
+
+    /// Has hooks judge the filters of a SUBSCRIBE. Empty if there is nobody who would.
+    ///
+    /// # Errors
+    /// What follows instead of an answer.
+    pub(crate) fn judge_subscribe<'a>(
+        &mut self,
+        io: &mut Io<Mail>,
+        session: SessionRef,
+        subscribe: &Subscribe<'a>,
+    ) -> Result<Judged<Subscription<'a>>, Then> {
+        let Some(hooked) = self.desk.hooked.as_mut().filter(|hooked| hooked.wants(Phase::Subscribe)) else {
+            return Ok(Vec::new());
+        };
+        let guest = self.desk.sessions.find(session).and_then(|home| home.guest.as_deref_mut());
+        let Some(guest) = guest else { return Ok(Vec::new()) };
+        let (mut judged, mut denials) = (Vec::new(), Vec::new());
+        guest.progress.begin();
+        for one in subscribe.subscriptions.iter() {
+            let (outcome, wanted) = loop {
+                let mut wanted = Subscription::new(one.filter, one.options);
+                let Guest { client, progress, .. } = guest;
+                let outcome = hooked.hooks.subscribe(client, &mut wanted, progress, hooked.answers(io));
+                if !matches!(outcome, Outcome::Wait(_)) {
+                    break (outcome, wanted);
+                }
+                if guest.wait(&self.shared.waiting, io.now()) {
+                    self.desk.tally.packets_received -= 1;
+                    return Err(Then::Wait);
+                }
+                self.desk.tally.hooks_unanswered += 1;
+                guest.give_up_waiting();
+            };
+            match outcome {
+                Outcome::Denied(denial) => {
+                    judged.push(Err(code_for(&denial, PacketType::Suback)));
+                    denials.push((one.filter, denial));
+                }
+                Outcome::Go | Outcome::Wait(_) => judged.push(Ok(wanted)),
+            }
+        }
+        guest.progress.end();
+        self.desk.tally.denied_subscriptions += denials.len() as u64;
+        self.heed(session, "SUBSCRIBE to", denials)?;
+        Ok(judged)
+    }
+
+    /// Has hooks judge the filters of an UNSUBSCRIBE. Empty if there is nobody who would.
+    ///
+    /// # Errors
+    /// What follows instead of an answer.
+    pub(crate) fn judge_unsubscribe<'a>(
+        &mut self,
+        session: SessionRef,
+        unsubscribe: &Unsubscribe<'a>,
+    ) -> Result<Judged<Filter<'a>>, Then> {
+        let Some(hooked) = self.desk.hooked.as_mut().filter(|hooked| hooked.wants(Phase::Unsubscribe)) else {
+            return Ok(Vec::new());
+        };
+        let guest = self.desk.sessions.find(session).and_then(|home| home.guest.as_deref_mut());
+        let Some(guest) = guest else { return Ok(Vec::new()) };
+        let (mut judged, mut denials) = (Vec::new(), Vec::new());
+        for one in unsubscribe.filters.iter() {
+            let mut filter = Filter::new(one);
+            match hooked.hooks.unsubscribe(&mut guest.client, &mut filter) {
+                Ok(()) => judged.push(Ok(filter)),
+                Err(denial) => {
+                    judged.push(Err(code_for(&denial, PacketType::Unsuback)));
+                    denials.push((one, denial));
+                }
+            }
+        }
+        self.desk.tally.denied_unsubscriptions += denials.len() as u64;
+        self.heed(session, "UNSUBSCRIBE from", denials)?;
+        Ok(judged)
+    }
+
+    /// Logs denials; one may end the connection.
+    fn heed(
+        &mut self,
+        session: SessionRef,
+        what: &str,
+        denials: Vec<(TopicFilter<'_>, Denial)>,
+    ) -> Result<(), Then> {
+        for (filter, denial) in denials {
+            self.log_denied(session, format_args!("{what} {:?}", filter.as_str()), &denial);
+            if denial.ends {
+                return Err(Then::Deny(denial));
+            }
+        }
+        Ok(())
+    }
+
+    /// AUTH of an accepted client: it authenticates itself again.
+    ///
+    /// # Errors
+    /// What follows if it does not come to an end, or not to a good one. [MQTT-4.12.1-2]
+    pub(crate) fn authenticate_again(
+        &mut self,
+        io: &mut Io<Mail>,
+        session: SessionRef,
+        auth: &Auth<'_>,
+    ) -> Result<(), Then> {
+        let misplaced = Then::End(Fault::Misplaced(PacketType::Auth)); // [MQTT-4.12.0-7]
+        let home = self.desk.sessions.find(session);
+        let Some(guest) = home.and_then(|home| home.guest.as_deref_mut()) else { return Err(misplaced) };
+        let Guest { client, enhanced, .. } = guest;
+        let Some(enhanced) = enhanced else { return Err(misplaced) };
+        let turn = enhanced.exchange.take(auth).map_err(Then::End)?; // [MQTT-4.12.1-1]
+        if turn.begins {
+            let method = enhanced.exchange.method();
+            let begun = self.desk.hooked.as_ref().and_then(|hooked| hooked.hooks.begin(client, method));
+            let gone =
+                || Denial::new(ReasonCode::BadAuthenticationMethod, "the method is not served any more");
+            enhanced.dialogue = Some(begun.unwrap_or_else(|| Err(gone())).map_err(Then::Deny)?);
+        }
+        let Some(dialogue) = &mut enhanced.dialogue else { return Err(misplaced) };
+        let (reason, data) = match dialogue.take(client, turn.data) {
+            Step::Continue(data) => (ReasonCode::ContinueAuthentication, Some(data)),
+            Step::Done(data) => {
+                enhanced.dialogue = None;
+                enhanced.exchange.accept();
+                (ReasonCode::Success, data)
+            }
+            Step::Deny(denial) => return Err(Then::Deny(denial)),
+        };
+        // [MQTT-4.12.0-2], [MQTT-4.12.0-5]
+        let (start, properties) = (self.answer.len(), enhanced.exchange.properties(data.as_deref()));
+        let answer = Packet::Auth(Auth::new(reason, properties.as_properties()));
+        answer.encode(Version::V5, &mut self.answer).map_err(|_| Then::End(Fault::AnswerTooLarge))?;
+        if reason == ReasonCode::Success {
+            guest.authenticated(io.now());
+            if let Some(hooked) = &mut self.desk.hooked {
+                hooked.renewed.push(ConnId::from_bits(guest.client.number));
+            }
+        }
+        self.check_answer(session, start).map_err(Then::End)
+    }
+}

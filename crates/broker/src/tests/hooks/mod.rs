@@ -1,0 +1,6 @@
+//! Hooks: that each is called where it is to be, and that what it says counts.
+
+mod enhanced;
+mod refusals;
+mod script;
+mod waiting;

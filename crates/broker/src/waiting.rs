@@ -1,0 +1,107 @@
+//! Answers of hooks that come later, or never, and hooks that are replaced.
+
+use std::sync::Arc;
+
+use mqway_engine::{ConnId, Io};
+use mqway_hooks::{Answer, Hooks};
+use mqway_transport::facts::Facts;
+
+use crate::clients::State;
+use crate::core::BrokerCore;
+use crate::guest::{Guest, Hooked, Stage};
+use crate::mail::Mail;
+use crate::sessions::Home;
+
+impl BrokerCore {
+    /// A hook has answered. It may be late, and its connection gone.
+    pub(crate) fn answered(&mut self, io: &mut Io<Mail>, client: u64, turn: u32, answer: Answer) {
+        let conn = ConnId::from_bits(client);
+        let Some(guest) = self.guest(conn) else { return };
+        if guest.progress.answered(turn, answer) {
+            self.go_on_judging(io, conn);
+        }
+    }
+
+    /// The time for an answer is over.
+    pub(crate) fn unanswered(&mut self, io: &mut Io<Mail>, conn: ConnId) {
+        let Some(guest) = self.guest(conn) else { return };
+        guest.give_up_waiting();
+        log::warn!("{}: a hook gave no answer in time", guest.client);
+        self.house.desk.tally.hooks_unanswered += 1;
+        self.go_on_judging(io, conn);
+    }
+
+    /// Shows hooks again what they were asked about.
+    fn go_on_judging(&mut self, io: &mut Io<Mail>, conn: ConnId) {
+        if let Some(guest) = self.guest(conn) {
+            guest.wait = None;
+        }
+        let Some(client) = self.clients.find(conn) else { return };
+        if let Some(open) = client.open() {
+            open.receiver.heard(io.now()); // What it has said meanwhile lies unread.
+            client.wake_at(io, io.now()); // Its timer was set for the answer.
+        }
+        // One that is paused also because its reader is slow goes on when that is over.
+        if !client.open().is_some_and(|open| open.paused) {
+            io.resume(conn);
+            self.go_on_with_copy(io, conn);
+        }
+    }
+
+    /// From now on these are asked and told. What others were asked, and have not answered, these are.
+    pub(crate) fn replace_hooks(&mut self, io: &mut Io<Mail>, hooks: &Arc<Hooks>) {
+        self.house.desk.hooked = Hooked::new(hooks);
+        for conn in self.clients.all() {
+            match self.guest(conn) {
+                Some(guest) if guest.wait.is_some() => {
+                    guest.progress.start_over();
+                    self.go_on_judging(io, conn);
+                }
+                Some(_) => {}
+                None => self.introduce(io, conn),
+            }
+        }
+    }
+
+    /// Sets timers for connections that have authenticated themselves again, and ends those that hooks want ended.
+    pub(crate) fn heed_hooks(&mut self, io: &mut Io<Mail>) {
+        let Some(hooked) = &mut self.house.desk.hooked else { return };
+        for conn in std::mem::take(&mut hooked.renewed) {
+            let expires = self.guest(conn).and_then(|guest| guest.expires);
+            if let (Some(expires), Some(client)) = (expires, self.clients.find(conn)) {
+                client.wake_by(io, expires);
+            }
+        }
+        // To end one may condemn another.
+        while let Some((conn, denial)) =
+            self.house.desk.hooked.as_mut().and_then(|hooked| hooked.condemned.pop())
+        {
+            if self.clients.find(conn).is_some() {
+                self.house.desk.tally.ended_by_hooks += 1;
+                self.end_denied(io, conn, &denial);
+            }
+        }
+    }
+
+    /// Tells hooks of a connection that came while there were none: of how it came only its address is known.
+    pub(crate) fn introduce(&mut self, io: &Io<Mail>, conn: ConnId) {
+        if self.house.desk.hooked.is_none() {
+            return;
+        }
+        let listener = io.origin(conn).map(|origin| self.house.shared.listener(origin)).unwrap_or_default();
+        let facts = Facts { peer: io.peer(conn), ..Facts::default() };
+        let mut new = Guest::new(conn, listener, facts);
+        match self.clients.find(conn).map(|client| &mut client.state) {
+            Some(State::Fresh(guest)) => *guest = Some(new),
+            Some(State::Open(open)) => {
+                let Some(home) = self.house.desk.sessions.find(open.session) else { return };
+                let Home { client_id, guest, .. } = home;
+                new.stage = Stage::Agreed(None);
+                new.client.version = open.receiver.version();
+                new.client.client_id = (&**client_id).into();
+                *guest = Some(new);
+            }
+            None => {}
+        }
+    }
+}
