@@ -7,15 +7,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mqway_codec::{Blame, DecodeError, Fault, PacketType, ReasonCode};
-use mqway_engine::{CloseCode, ConnId, Core, Io, Listener, ListenerId, Origin, Why};
+use mqway_engine::{CloseCode, ConnId, Core, Io, ListenerId, Origin, Why};
 use mqway_hooks::{Answer, Answers, By, Client, Event, Hooks, Refusals};
 use mqway_transport::facts::Facts;
 
 use crate::answer::farewell;
 use crate::counters::Tally;
+use crate::gates::Gates;
 use crate::guard::{Guard, Post};
 use crate::link::{Link, Phase, Side};
 use crate::pass::Then;
+use crate::server::Question;
 use crate::upstreams::Upstreams;
 use crate::{Config, Counters, Direction, Limits, LinkId, Observer};
 
@@ -27,6 +29,8 @@ pub(crate) enum Mail {
     Hooks(Arc<Hooks>),
     /// A hook has answered what the link of this key asked in this turn.
     Answer { link: u64, turn: u32, answer: Answer },
+    /// A plugin wants to know something, or to have it done.
+    Question(Question),
 }
 
 /// What all workers begin with.
@@ -37,22 +41,21 @@ pub(crate) struct Shared {
     pub upstreams: Arc<Upstreams>,
     pub counters: Arc<Counters>,
     pub hooks: Arc<Hooks>,
-    /// The URLs of the listeners.
-    pub listeners: Vec<Arc<str>>,
+    pub gates: Arc<Gates>,
     /// Workers that have not stopped.
     pub running: Arc<AtomicUsize>,
 }
 
 impl Shared {
     pub fn new(config: &Config) -> Shared {
-        let url = |listener: &Listener| Arc::from(listener.url().to_string());
+        let (counters, hooks) = (Arc::<Counters>::default(), Arc::new(config.hooks.clone()));
         Shared {
             limits: config.limits.clone(),
             refusals: config.refusals,
             upstreams: Arc::new(Upstreams::new(config.upstreams.clone())),
-            counters: Arc::default(),
-            hooks: Arc::new(config.hooks.clone()),
-            listeners: config.listeners.iter().map(url).collect(),
+            gates: Arc::new(Gates::new(&config.listeners, hooks.clone(), counters.clone())),
+            counters,
+            hooks,
             running: Arc::default(),
         }
     }
@@ -84,7 +87,7 @@ pub(crate) struct Context<O> {
     pub marks: RandomState,
     /// Where packets are put together.
     pub scratch: Vec<u8>,
-    listeners: Vec<Arc<str>>,
+    gates: Arc<Gates>,
     running: Arc<AtomicUsize>,
 }
 
@@ -177,7 +180,7 @@ impl Links {
         self.ends[conn.slot()] = end;
     }
 
-    fn keys(&self) -> Vec<Key> {
+    pub fn keys(&self) -> Vec<Key> {
         let live = self.slots.iter().enumerate();
         live.filter_map(|(slot, link)| Some(Key::new(slot as u32, link.as_ref()?.id.number))).collect()
     }
@@ -185,7 +188,7 @@ impl Links {
 
 impl<O: Observer> ProxyCore<O> {
     pub fn new(shared: Shared, observer: O) -> ProxyCore<O> {
-        let Shared { limits, refusals, upstreams, counters, hooks, listeners, running } = shared;
+        let Shared { limits, refusals, upstreams, counters, hooks, gates, running } = shared;
         running.fetch_add(1, Ordering::Relaxed);
         let context = Context {
             limits,
@@ -200,7 +203,7 @@ impl<O: Observer> ProxyCore<O> {
             waiting: 0,
             marks: RandomState::new(),
             scratch: Vec::new(),
-            listeners,
+            gates,
             running,
         };
         ProxyCore { links: Links::default(), context, next_number: 1 }
@@ -227,15 +230,15 @@ impl<O: Observer> ProxyCore<O> {
         }
         let mut facts = facts.map_or_else(Facts::default, |facts| *facts);
         facts.peer = facts.peer.or(io.peer(conn));
-        let listener = self.context.listeners.get(listener.0).cloned().unwrap_or_default();
-        if let Err(denial) = self.context.hooks.accept(&listener, &facts) {
-            Counters::count(&self.context.counters.accepts_denied);
-            self.context.counters.refuse(denial.reason);
-            log::info!("{}: closed: not accepted at {listener}: {denial}", Peer(io.peer(conn)));
+        let url = self.context.gates.url(listener);
+        if !self.context.gates.has_asked(listener)
+            && let Err(denial) = self.context.hooks.accept(&url, &facts)
+        {
+            self.context.gates.note(&denial, &url, facts.peer);
             return self.end(io, key, CloseCode::POLICY, "not accepted");
         }
         if let Some(link) = self.links.find(key) {
-            link.guard = Some(Box::new(Guard::new(Client::new(key.0, listener, facts))));
+            link.guard = Some(Box::new(Guard::new(Client::new(key.0, url, facts))));
         }
     }
 
@@ -318,6 +321,12 @@ impl<O: Observer> ProxyCore<O> {
                 self.fault(io, key, side, ReasonCode::ProtocolError, &text);
             }
         }
+    }
+
+    /// The client identifier of a link that hooks have let in.
+    pub fn client_of(&mut self, key: Key) -> Option<String> {
+        let guard = self.links.find(key)?.guard.as_ref().filter(|guard| guard.connected)?;
+        Some(guard.client.client_id.to_string())
     }
 
     /// A hook ends the connection.
@@ -555,6 +564,7 @@ impl<O: Observer> Core for ProxyCore<O> {
                 }
             }
             Mail::Answer { link, turn, answer } => self.answered(io, Key(link), turn, answer),
+            Mail::Question(question) => self.answer(io, question),
         }
     }
 

@@ -31,6 +31,7 @@ mod core;
 mod counters;
 mod familiar;
 mod flow;
+mod gates;
 mod guard;
 mod judge;
 mod link;
@@ -39,6 +40,7 @@ mod merge;
 mod observer;
 mod pass;
 mod proxy;
+mod server;
 #[cfg(test)]
 mod tests;
 mod upstreams;

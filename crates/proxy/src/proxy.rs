@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mqway_engine::{Bound, Engine, ListenerId, StartError};
-use mqway_hooks::Hooks;
+use mqway_hooks::{Hooks, Server};
 use mqway_transport::ServerOptions;
 
 use crate::core::{Mail, ProxyCore, Shared};
+use crate::gates::Gates;
+use crate::server::Handle;
 use crate::upstreams::Upstreams;
 use crate::{Config, Counters, Observer, Upstream};
 
@@ -16,6 +18,7 @@ use crate::{Config, Counters, Observer, Upstream};
 pub struct Proxy {
     engine: Engine<Mail>,
     counters: Arc<Counters>,
+    gates: Arc<Gates>,
 }
 
 impl Proxy {
@@ -32,14 +35,17 @@ impl Proxy {
     /// # Errors
     /// As [`Proxy::start`].
     pub fn start_observed<O: Observer>(
-        config: Config,
+        mut config: Config,
         mut observer: impl FnMut(usize) -> O,
     ) -> Result<Proxy, StartError> {
         let shared = Shared::new(&config);
+        for (number, listener) in config.listeners.iter_mut().enumerate() {
+            shared.gates.guard(ListenerId(number), &mut listener.options);
+        }
         let engine = Engine::start(config.engine, config.listeners, |worker| {
             ProxyCore::new(shared.clone(), observer(worker))
         })?;
-        Ok(Proxy { engine, counters: shared.counters })
+        Ok(Proxy { engine, counters: shared.counters, gates: shared.gates })
     }
 
     /// Where the listeners listen, in their order.
@@ -59,7 +65,9 @@ impl Proxy {
 
     /// Gives the connections that a listener accepts from now on other layers: a new certificate, say.
     pub fn reload_listener(&self, listener: ListenerId, options: &ServerOptions) {
-        self.engine.reload(listener, options);
+        let mut options = options.clone();
+        self.gates.guard(listener, &mut options);
+        self.engine.reload(listener, &options);
     }
 
     /// Passes the clients that come from now on to these upstreams.
@@ -76,11 +84,17 @@ impl Proxy {
     /// anew. Connections that came while there were no hooks at all stay without: of these nothing is known.
     pub fn set_hooks(&self, hooks: Hooks) {
         let (hooks, poster) = (Arc::new(hooks), self.engine.poster());
+        self.gates.set_hooks(hooks.clone());
         for worker in 0..poster.workers() {
             if poster.post(worker, Mail::Hooks(hooks.clone())).is_err() {
                 log::error!("worker {worker} is too busy to hear of the new hooks");
             }
         }
+    }
+
+    /// What a plugin is given to act upon the proxy.
+    pub fn server(&self) -> Arc<dyn Server> {
+        Arc::new(Handle(self.engine.poster()))
     }
 
     /// Stops accepting and ends all connections: clients of 5.0 are told, wills are left to the servers. What was

@@ -13,6 +13,7 @@ mod broker;
 mod broker_signals;
 mod commands;
 mod defects;
+mod hooks;
 mod limits;
 mod load;
 mod matrix;

@@ -1,0 +1,80 @@
+//! The listeners as hooks know them, and the gates where a WebSocket upgrade waits for their word.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use mqway_engine::{Listener, ListenerId};
+use mqway_hooks::{Denial, Hooks};
+use mqway_transport::ServerOptions;
+
+use crate::Counters;
+use crate::core::Peer;
+
+/// The listeners, and the hooks that are asked there.
+pub(crate) struct Gates {
+    listeners: Vec<Named>,
+    hooks: Arc<RwLock<Arc<Hooks>>>,
+    counters: Arc<Counters>,
+}
+
+struct Named {
+    url: Arc<str>,
+    /// Its gate is ours and asks, so that nobody need ask again once the connection is open.
+    gated: AtomicBool,
+}
+
+impl Gates {
+    pub fn new(listeners: &[Listener], hooks: Arc<Hooks>, counters: Arc<Counters>) -> Gates {
+        let named = |listener: &Listener| Named {
+            url: listener.url().to_string().into(),
+            gated: AtomicBool::new(false),
+        };
+        let hooks = Arc::new(RwLock::new(hooks));
+        Gates { listeners: listeners.iter().map(named).collect(), hooks, counters }
+    }
+
+    /// The URL of a listener.
+    pub fn url(&self, listener: ListenerId) -> Arc<str> {
+        self.listeners.get(listener.0).map(|named| named.url.clone()).unwrap_or_default()
+    }
+
+    /// Whether a connection of this listener has passed a gate of ours.
+    pub fn has_asked(&self, listener: ListenerId) -> bool {
+        self.listeners.get(listener.0).is_some_and(|named| named.gated.load(Ordering::Relaxed))
+    }
+
+    /// Puts a gate into the options of a listener, if it speaks WebSocket and has none of its own.
+    pub fn guard(self: &Arc<Gates>, listener: ListenerId, options: &mut ServerOptions) {
+        let needs_one = options.websocket.is_some() && options.gate.is_none();
+        if let Some(named) = self.listeners.get(listener.0) {
+            named.gated.store(needs_one, Ordering::Relaxed);
+        }
+        if !needs_one {
+            return;
+        }
+        let (hooks, gates, url) = (self.hooks.clone(), self.clone(), self.url(listener));
+        let current = move || hooks.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let name = url.clone();
+        options.gate = Some(mqway_hooks::gate(url, current, move |denial| gates.note(denial, &name, None)));
+    }
+
+    /// Has these hooks asked from now on.
+    pub fn set_hooks(&self, hooks: Arc<Hooks>) {
+        *self.hooks.write().unwrap_or_else(PoisonError::into_inner) = hooks;
+    }
+
+    /// Counts and logs that a connection was not accepted.
+    pub fn note(&self, denial: &Denial, url: &str, peer: Option<SocketAddr>) {
+        Counters::count(&self.counters.accepts_denied);
+        self.counters.refuse(denial.reason);
+        log::info!("{}: closed: not accepted at {url}: {denial}", Peer(peer));
+    }
+}
+
+impl fmt::Debug for Gates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.listeners.iter().map(|named| &named.url)).finish()
+    }
+}
