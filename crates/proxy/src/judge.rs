@@ -236,7 +236,7 @@ impl<O: Observer> Passage<'_, O> {
         let changed = Connack { properties: properties.as_properties(), ..*connack };
         match changed == *connack {
             true => Ok(Verdict::Pass),
-            false => Ok(self.replace(&Packet::Connack(changed))),
+            false => self.replace(&Packet::Connack(changed)),
         }
     }
 
@@ -326,7 +326,10 @@ impl<O: Observer> Passage<'_, O> {
     /// Acknowledges a packet of the sender in the receiver's place.
     fn answer(&mut self, answer: Answer, say: Option<&str>) -> Result<(), Then> {
         let say = say.filter(|_| self.guard.explains && self.direction == Direction::ToUpstream);
-        let packet = encode_answer(answer, self.version(), say);
+        let mut packet = encode_answer(answer, self.version(), say);
+        if say.is_some() && packet.len() > self.guard.to_client.packet {
+            packet = encode_answer(answer, self.version(), None); // [MQTT-3.4.2-2], [MQTT-3.5.2-2]
+        }
         self.send_back(packet)
     }
 
@@ -337,7 +340,10 @@ impl<O: Observer> Passage<'_, O> {
             Direction::ToUpstream => (self.link.upstream, usize::MAX),
             Direction::ToClient => (Some(self.link.client), self.guard.to_client.packet),
         };
-        let Some(conn) = conn.filter(|_| packet.len() <= max) else { return Ok(()) };
+        let Some(conn) = conn else { return Ok(()) };
+        if packet.len() > max {
+            return Err(too_large_for_client());
+        }
         if self.link.stream(back).passing == 0 {
             self.io.send(conn, &packet);
             return Ok(());
@@ -360,21 +366,19 @@ impl<O: Observer> Passage<'_, O> {
         }
     }
 
-    /// Puts a packet together that is to pass.
-    fn replace(&mut self, packet: &Packet<'_>) -> Verdict {
+    /// Puts a packet together that is to pass. Messages have a check of their own.
+    fn replace(&mut self, packet: &Packet<'_>) -> Result<Verdict, Then> {
         let version = self.version();
         self.context.scratch.clear();
-        match packet.encode(version, &mut self.context.scratch) {
-            Ok(()) => Verdict::Replace,
-            Err(error) => {
-                log::error!(
-                    "{}: {} cannot be put together: {error}",
-                    self.guard.client,
-                    packet.packet_type()
-                );
-                Verdict::Take
-            }
+        if let Err(error) = packet.encode(version, &mut self.context.scratch) {
+            log::error!("{}: {} cannot be put together: {error}", self.guard.client, packet.packet_type());
+            return Err(Then::Wrong(ReasonCode::ImplementationSpecificError, "a packet that cannot be"));
         }
+        let to_client = self.direction == Direction::ToClient;
+        if to_client && self.context.scratch.len() > self.guard.to_client.packet {
+            return Err(too_large_for_client()); // [MQTT-3.1.2-24]
+        }
+        Ok(Verdict::Replace)
     }
 
     /// A hook will answer: nothing more is read of the client until then.
@@ -413,6 +417,11 @@ impl<O: Observer> Passage<'_, O> {
         let reason = if carried { denial.reason } else { ReasonCode::NotAuthorized };
         Then::Denied(reason, denial.to_string())
     }
+}
+
+/// An answer that the client does not take, so that it could only wait for it in vain.
+fn too_large_for_client() -> Then {
+    Then::Wrong(ReasonCode::PacketTooLarge, "what is to be answered is larger than the client takes")
 }
 
 /// An acknowledgement of ours.

@@ -125,7 +125,7 @@ impl<O: Observer> Passage<'_, O> {
         let changed = Suback { codes: codes.as_codes(), ..*suback };
         match changed == *suback {
             true => Ok(Verdict::Pass),
-            false => Ok(self.replace(&Packet::Suback(changed))),
+            false => self.replace(&Packet::Suback(changed)),
         }
     }
 
@@ -152,7 +152,7 @@ impl<O: Observer> Passage<'_, O> {
         let changed = Unsuback { codes: codes.as_codes(), ..*unsuback };
         match changed == *unsuback {
             true => Ok(Verdict::Pass),
-            false => Ok(self.replace(&Packet::Unsuback(changed))),
+            false => self.replace(&Packet::Unsuback(changed)),
         }
     }
 
@@ -212,7 +212,7 @@ impl<O: Observer> Passage<'_, O> {
             let text = "hooks have made a request larger than the upstream takes";
             return Err(Then::Wrong(ReasonCode::PacketTooLarge, text));
         }
-        Ok(self.replace(packet))
+        self.replace(packet)
     }
 }
 

@@ -149,3 +149,19 @@ fn a_client_that_wants_no_problem_information_gets_codes_only() {
     rig.sim.write(client, &message(Version::V5, "deny/87", Q1, 1, false));
     assert_eq!(rig.read(client), [0x40, 3, 0, 1, 0x87]); // [MQTT-3.1.2-29]
 }
+
+#[test]
+fn a_client_that_takes_little_is_told_less_or_that_it_cannot_be_told() {
+    let mut rig = rig(1, rules().0);
+    let client = rig.client();
+    rig.sim.write(client, &connect_with(&[size(10)]));
+    let upstream = rig.dialled(1);
+    rig.sim.write(upstream, &connack(Version::V5));
+    rig.read(client);
+    rig.sim.write(client, &message(Version::V5, "deny/87", Q1, 1, false));
+    assert_eq!(rig.read(client), [0x40, 3, 0, 1, 0x87]); // [MQTT-3.4.2-2]
+    rig.sim.write(client, &message(Version::V5, "deny/87", Q2, 2, false));
+    assert_eq!(rig.read(client), [0x50, 3, 0, 2, 0x87]); // [MQTT-3.5.2-2]
+    rig.sim.write(client, &subscribe(Version::V5, 3, &["deny/87"; 20]));
+    assert_eq!(rig.read(client), [0xe0, 1, 0x95]); // [MQTT-3.1.2-24]
+}
