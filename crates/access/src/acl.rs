@@ -31,6 +31,7 @@ use matcher::{Entry, Matcher, Meeting, NONE, Use};
 use memo::Memo;
 pub use rule::Subject;
 use rule::{Actions, Condition, Effect, Rule};
+use template::Template;
 
 /// The longest file that is read, in bytes.
 pub const MAX_FILE: usize = 16 << 20;
@@ -173,6 +174,25 @@ impl Acl {
         check_length(text)?;
         let rules = mosquitto::parse(text)?;
         Ok(Acl(Arc::new(Rules::new(source, rules, Effect::Deny, HashMap::new(), true))))
+    }
+
+    /// Rules that a token or a web service has given with an identity: filters of what may be published, and of what
+    /// may be read. `None` says nothing about it, so that all is allowed; other rules are asked besides. Texts that are
+    /// no filters allow nothing.
+    pub fn of_identity(source: &str, publish: Option<&[String]>, read: Option<&[String]>) -> Acl {
+        let rule = |actions: Actions, filters: Option<&[String]>| {
+            let valid =
+                |filter: &&String| TopicFilter::new(filter).is_ok_and(|filter| filter.share().is_none());
+            let short = |filter: &&String| filter.split('/').count() <= MAX_LEVELS;
+            let topics = filters.map(|filters| {
+                filters.iter().filter(valid).filter(short).map(|text| Template::literal(text)).collect()
+            });
+            let text =
+                format!("allow {actions}{}", if filters.is_some() { " of the filters given" } else { "" });
+            Rule { line: 1, text: text.into(), effect: Effect::Allow, actions, who: Vec::new(), topics }
+        };
+        let rules = vec![rule(Actions::PUBLISH, publish), rule(Actions::READ, read)];
+        Acl(Arc::new(Rules::new(source, rules, Effect::Deny, HashMap::new(), false)))
     }
 
     /// What a client may do. To be asked once it is authenticated, and again when the rules or what is known of it

@@ -35,6 +35,18 @@ pub fn overlap(a: &str, b: &str) -> bool {
     }
 }
 
+/// Whether two filters part at once: where they first differ, in levels without a wildcard. Then they have no topic in
+/// common. That is what most of a thousand rules do, and seen in a few nanoseconds.
+pub fn part_early(a: &str, b: &str) -> bool {
+    let same = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+    let (Some(x), Some(y)) = (a.as_bytes().get(same), b.as_bytes().get(same)) else { return false };
+    // A level that goes on is no wildcard, nor is one that begins as a word that is none.
+    let begun =
+        same > 0 && a.as_bytes().get(same - 1).is_some_and(|byte| !matches!(byte, b'/' | b'+' | b'#'));
+    let is_word = |byte: &u8| !matches!(byte, b'+' | b'#');
+    begun || is_word(x) && is_word(y)
+}
+
 /// The same filter, where `#` would also stand for a topic of no level or an empty one: these do not exist.
 /// [MQTT-4.7.3-1]
 fn spelled_out(filter: &str) -> &str {
@@ -118,6 +130,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_parts_early_has_nothing_in_common(
+            a in "(a|ab|abc|b|\\+|)(/(a|ab|abc|b|\\+|)){0,3}(/#)?|#",
+            b in "(a|ab|abc|b|\\+|)(/(a|ab|abc|b|\\+|)){0,3}(/#)?|#",
+        ) {
+            prop_assert!(!(part_early(&a, &b) && overlap(&a, &b)), "{} and {}", a, b);
+            prop_assert_eq!(part_early(&a, &b), part_early(&b, &a));
+        }
+    }
+
+    proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
@@ -129,6 +152,7 @@ mod tests {
                 .map(|topic| (first.matches(topic), second.matches(topic)))
                 .collect();
             prop_assert_eq!(covers(&a, &b), matched.iter().all(|&(a, b)| a || !b), "{} covers {}", a, b);
+            prop_assert!(!part_early(&a, &b) || !overlap(&a, &b), "{} and {} part early", a, b);
             prop_assert_eq!(overlap(&a, &b), matched.iter().any(|&(a, b)| a && b), "{} and {}", a, b);
         }
     }

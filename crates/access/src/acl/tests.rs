@@ -282,6 +282,21 @@ fn a_configuration_may_hold_the_rules() {
 }
 
 #[test]
+fn filters_that_came_with_an_identity_are_rules() {
+    let filters = ["a/#", "b/%u", "c+", "$share/g/d", ""].map(str::to_owned);
+    let acl = Acl::of_identity("token", Some(&filters), None);
+    let alice = client("alice", "c");
+    for (name, publish) in [("a/x", true), ("b/%u", true), ("b/alice", false), ("c", false), ("d", false)] {
+        assert_eq!(publishes(&acl, &alice, name), publish, "{name}");
+        assert!(receives(&acl, &alice, name));
+    }
+    let nothing = Acl::of_identity("token", None, Some(&[]));
+    assert!(publishes(&nothing, &alice, "$SYS/x") && !receives(&nothing, &alice, "a"));
+    let explanation = acl.rights(&alice).explain(Request::Publish(topic("a/x"))).to_string();
+    assert_eq!(explanation, "allowed by token:1: allow publish of the filters given");
+}
+
+#[test]
 fn mistakes_in_our_files_are_told_with_their_line() {
     for (text, line, what) in [
         ("default = 'no'", 1, "unknown variant"),
