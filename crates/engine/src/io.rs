@@ -121,11 +121,7 @@ impl<M> Io<M> {
                 plain.extend_from_slice(head);
                 plain.extend_from_slice(tail);
             }
-            Some(stack) => {
-                stack.begin_packet(head.len() + tail.len(), plain);
-                stack.send_piece(head, plain);
-                stack.send_piece(tail, plain);
-            }
+            Some(stack) => stack.send_parts(head, tail, plain),
         }
         if !conn.flags.dirty {
             conn.flags.dirty = true;

@@ -286,9 +286,19 @@ impl Stack {
     /// [MQTT-6.0.0-2]. Ignored once either side has begun to close. Must not be called before the stack is open, nor
     /// while another packet is sent in pieces.
     pub fn send(&mut self, packet: &[u8], plain: &mut Vec<u8>) {
+        self.send_parts(packet, &[], plain);
+    }
+
+    /// [`Stack::send`] for a packet that lies in two parts.
+    pub fn send_parts(&mut self, head: &[u8], tail: &[u8], plain: &mut Vec<u8>) {
         match &mut self.websocket {
-            Some(websocket) => written(websocket.write_message(MessageKind::Binary, packet, plain)),
-            None if self.stage == Stage::Open => plain.extend_from_slice(packet),
+            Some(websocket) => {
+                written(websocket.write_message_parts(MessageKind::Binary, head, tail, plain));
+            }
+            None if self.stage == Stage::Open => {
+                plain.extend_from_slice(head);
+                plain.extend_from_slice(tail);
+            }
             None => {}
         }
     }

@@ -434,6 +434,23 @@ fn s5_2_what_we_send_has_minimal_lengths() {
 }
 
 #[test]
+fn a_message_in_two_parts_is_one_frame() {
+    let payload: Vec<u8> = (0..200).collect();
+    for role in BOTH_ROLES {
+        for cut in [0, 1, 3, 125, 200] {
+            let mut connection = Connection::new(role, Limits::default());
+            let mut out = Vec::new();
+            let (head, tail) = payload.split_at(cut);
+            connection.write_message_parts(MessageKind::Binary, head, tail, &mut out).unwrap();
+            assert_eq!(parse(&out, role), [(FIN | BINARY, payload.clone())]);
+            connection.close(CloseCode::NORMAL, "", &mut out);
+            let late = connection.write_message_parts(MessageKind::Binary, head, tail, &mut out);
+            assert_eq!(late, Err(WriteError::Closing));
+        }
+    }
+}
+
+#[test]
 fn s5_3_each_frame_has_a_key_of_its_own() {
     let mut connection = Connection::new(Role::Client, Limits::default());
     let mut keys = std::collections::HashSet::new();

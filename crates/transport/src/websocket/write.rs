@@ -30,9 +30,21 @@ impl Connection {
         payload: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), WriteError> {
+        self.write_message_parts(kind, payload, &[], out)
+    }
+
+    /// Appends a message in one frame to `out`, whose payload lies in two parts. Other than one that is begun and then
+    /// sent in pieces, it needs nothing to be remembered.
+    pub fn write_message_parts(
+        &mut self,
+        kind: MessageKind,
+        head: &[u8],
+        tail: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), WriteError> {
         self.check_idle()?;
-        out.reserve(MAX_HEADER + payload.len());
-        self.write_frame(Opcode::Message(kind), payload, out);
+        out.reserve(MAX_HEADER + head.len() + tail.len());
+        self.write_frame(Opcode::Message(kind), head, tail, out);
         Ok(())
     }
 
@@ -134,7 +146,7 @@ impl Connection {
     /// The caller sees to it that no message is being sent in pieces.
     pub(super) fn write_control(&self, opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
         let payload = &payload[..payload.len().min(MAX_CONTROL_PAYLOAD)];
-        self.write_frame(opcode, payload, out);
+        self.write_frame(opcode, payload, &[], out);
     }
 
     fn write_close(&self, close: &CloseFrame, out: &mut Vec<u8>) {
@@ -146,12 +158,18 @@ impl Connection {
         self.write_control(Opcode::Close, &payload, out);
     }
 
-    fn write_frame(&self, opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
+    fn write_frame(&self, opcode: Opcode, head: &[u8], tail: &[u8], out: &mut Vec<u8>) {
         let mask = self.fresh_mask();
-        frame::encode(opcode, payload.len() as u64, mask, out);
+        frame::encode(opcode, (head.len() + tail.len()) as u64, mask, out);
         match mask {
-            Some(mut mask) => mask.append(payload, out),
-            None => out.extend_from_slice(payload),
+            Some(mut mask) => {
+                mask.append(head, out);
+                mask.append(tail, out);
+            }
+            None => {
+                out.extend_from_slice(head);
+                out.extend_from_slice(tail);
+            }
         }
     }
 
