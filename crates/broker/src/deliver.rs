@@ -263,7 +263,7 @@ impl Desk {
         let (Some(conn), Some(sender)) = (home.conn, home.state.sender()) else { return };
         let letter = Letter {
             serial: draft.serial,
-            raw: draft.raw.filter(|_| draft.qos == qos),
+            raw: draft.raw_for(sender.version(), qos),
             topic: draft.topic,
             payload: draft.payload,
             properties: draft.properties,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mqway_codec::{Decoder, PropertiesBuf, QoS, ReasonCode, TopicName, Version};
+use mqway_codec::{Decoder, PropertiesBuf, QoS, ReasonCode, TopicName};
 use mqway_engine::{ConnId, Io};
 use mqway_hooks::Denial;
 use mqway_routing::{Hint, RouteCache};
@@ -117,7 +117,7 @@ impl House {
             tally.packets_received += 1;
             let incoming = open.receiver.publish(&mut home.state, publish, &mut self.answer);
             if let Some(incoming) = incoming.map_err(Then::End)? {
-                let raw = bytes.get(..len).map(|packet| (version, packet));
+                let raw = bytes.get(..len);
                 match self.desk.hooked {
                     None => self.take_over(io, &incoming, raw, author),
                     Some(_) => self.judged(io, &incoming, raw, author)?,
@@ -167,7 +167,7 @@ impl House {
         &mut self,
         io: &mut Io<Mail>,
         incoming: &Incoming<'_>,
-        raw: Option<(Version, &[u8])>,
+        raw: Option<&[u8]>,
         author: &mut Author,
     ) {
         let reason = self.publish(io, incoming, raw, author);
@@ -198,10 +198,10 @@ impl House {
         &mut self,
         io: &mut Io<Mail>,
         incoming: &Incoming<'_>,
-        raw: Option<(Version, &[u8])>,
+        raw: Option<&[u8]>,
         author: &mut Author,
     ) -> ReasonCode {
-        let Author { session, hint, last_topic, .. } = author;
+        let Author { session, version, hint, last_topic } = author;
         let tally = &mut self.desk.tally;
         tally.publishes_received += 1;
         tally.publish_bytes_received += incoming.publish.payload.len() as u64;
@@ -212,7 +212,8 @@ impl House {
         }
         let serial = self.desk.next_serial();
         let House { shared, desk, cache, kept, sweep, .. } = self;
-        let mut draft = Draft::received(serial, incoming, raw, *session, io.now(), last_topic, kept);
+        let mut draft = Draft::received(serial, incoming, *session, io.now(), last_topic, kept);
+        draft.came_as(*version, raw);
         if draft.retain {
             // [MQTT-3.3.1-8]
             let publisher = desk.sessions.find(*session).map(|home| shared.publisher(&home.client_id));

@@ -23,7 +23,7 @@ impl House {
         &mut self,
         io: &mut Io<Mail>,
         incoming: &Incoming<'_>,
-        raw: Option<(Version, &[u8])>,
+        raw: Option<&[u8]>,
         author: &mut Author,
     ) -> Result<(), Then> {
         let session = author.session;

@@ -9,6 +9,7 @@ use mqway_session::server::Incoming;
 
 use crate::Payload;
 use crate::shared::SessionRef;
+use crate::writer::is_5;
 
 /// An application message, owned. It is shared by reference among all that it goes to.
 #[derive(Clone, Debug)]
@@ -67,9 +68,12 @@ pub(crate) struct Draft<'a> {
     pub retain: bool,
     /// The session that published it, for No Local.
     pub from: Option<SessionRef>,
-    /// The packet, if it has neither flags nor properties: its bytes may go to receivers of the same version and QoS as
-    /// they are, but for the packet identifier.
-    pub raw: Option<(Version, &'a [u8])>,
+    /// See [`Draft::came_as`].
+    raw: Option<&'a [u8]>,
+    /// The version of `raw`. It stands beside it: together in an option they would be moved about in memory, in wider
+    /// pieces than they were just written in, for which the processor waits until all that it wrote before is in its
+    /// cache.
+    version: Version,
     /// The topic of a message that its publisher had kept, owned: most use the same again and again.
     last_topic: Option<&'a mut Option<Arc<str>>>,
     shared: Option<Arc<Message>>,
@@ -84,7 +88,6 @@ impl<'a> Draft<'a> {
     pub fn received(
         serial: u64,
         incoming: &Incoming<'a>,
-        raw: Option<(Version, &'a [u8])>,
         from: SessionRef,
         now: Duration,
         last_topic: &'a mut Option<Arc<str>>,
@@ -97,7 +100,8 @@ impl<'a> Draft<'a> {
             own_properties(publish.properties, now, kept)
         };
         Draft {
-            raw,
+            raw: None,
+            version: Version::V5,
             serial,
             topic: incoming.topic,
             payload: publish.payload,
@@ -116,6 +120,7 @@ impl<'a> Draft<'a> {
     pub fn of(serial: u64, message: &'a Arc<Message>, from: Option<SessionRef>) -> Draft<'a> {
         Draft {
             raw: None,
+            version: Version::V5,
             serial,
             topic: &message.topic,
             payload: &message.payload,
@@ -128,6 +133,20 @@ impl<'a> Draft<'a> {
             shared: Some(message.clone()),
             last: false,
         }
+    }
+
+    /// Tells the packet that it came in, if that has neither flags nor properties: its bytes may go to receivers of the
+    /// same version and QoS as they are, but for the packet identifier.
+    #[inline]
+    pub fn came_as(&mut self, version: Version, raw: Option<&'a [u8]>) {
+        self.version = version;
+        self.raw = raw;
+    }
+
+    /// The packet that it came in, if that may go so to a receiver of this version and QoS.
+    #[inline]
+    pub fn raw_for(&self, version: Version, qos: QoS) -> Option<&'a [u8]> {
+        self.raw.filter(|_| self.qos == qos && is_5(self.version) == is_5(version))
     }
 
     /// Says whether whoever comes next is the last to get it.

@@ -30,8 +30,8 @@ struct Head {
 pub(crate) struct Letter<'a> {
     /// Tells messages apart that follow one another; 0 for one that is written once only.
     pub serial: u64,
-    /// The packet as it came, if it may go on so to receivers of that version, but for flags and identifier.
-    pub raw: Option<(Version, &'a [u8])>,
+    /// The packet as it came, if it may go on so to this receiver, but for flags and identifier.
+    pub raw: Option<&'a [u8]>,
     pub topic: &'a str,
     pub payload: &'a [u8],
     pub properties: Properties<'a>,
@@ -71,8 +71,7 @@ impl Writer {
         if !plain && version == Version::V5 {
             return self.write_alone(io, conn, sender, letter, left);
         }
-        if let Some((came_in, packet)) = letter.raw
-            && is_5(came_in) == is_5(version)
+        if let Some(packet) = letter.raw
             && letter.id.is_none()
             && !letter.retain
         {
@@ -138,11 +137,11 @@ impl Head {
         self.serial = 0;
         self.bytes.clear();
         match letter.raw {
-            Some((came_in, packet)) if is_5(came_in) == is_5(version) => {
+            Some(packet) => {
                 let head = packet.len().checked_sub(letter.payload.len())?;
                 self.bytes.extend_from_slice(packet.get(..head)?);
             }
-            _ => encode_head(version, letter, &mut self.bytes)?,
+            None => encode_head(version, letter, &mut self.bytes)?,
         }
         let tail = if is_5(version) { properties_len(letter.properties) } else { 0 };
         self.id_at = self.bytes.len() - tail - if letter.id.is_some() { 2 } else { 0 };
@@ -165,7 +164,7 @@ fn encode_head(version: Version, letter: &Letter<'_>, out: &mut Vec<u8>) -> Opti
 }
 
 /// 3.1 and 3.1.1 write PUBLISH alike.
-fn is_5(version: Version) -> bool {
+pub(crate) fn is_5(version: Version) -> bool {
     version == Version::V5
 }
 
