@@ -42,6 +42,8 @@ pub(crate) struct Pool {
     held: usize,
     /// How many have not been lent since [`Pool::age`].
     unused: usize,
+    /// The bytes that it keeps at the most.
+    most: usize,
 }
 
 /// A buffer that grew over this goes back to the allocator rather than to the pool.
@@ -51,12 +53,15 @@ const LARGEST_KEPT: usize = 256 * 1024;
 /// that has us wait for the rest of a packet would hold far more memory than it is counted for.
 const MOST_SLACK: usize = 4;
 
-/// The bytes that a pool keeps at the most.
-const POOL_BYTES: usize = 8 * 1024 * 1024;
+/// Of the bytes that connections may hold in all, the part that pools keep at the most: enough for a thousand receivers
+/// that are sent 64 KiB each in every tick. What is given to the allocator and taken again costs page faults, and growing
+/// from the smallest size once more.
+const POOLED_PART: usize = 16;
 
 impl Pool {
-    pub fn new() -> Pool {
-        Pool { free: Vec::new(), held: 0, unused: 0 }
+    /// The pool of one of `workers` of an engine whose connections may hold `buffered` bytes.
+    pub fn new(buffered: usize, workers: usize) -> Pool {
+        Pool { free: Vec::new(), held: 0, unused: 0, most: buffered / POOLED_PART / workers.max(1) }
     }
 
     /// Lends a buffer to `place` if it has none.
@@ -96,7 +101,7 @@ impl Pool {
     pub fn take_back(&mut self, place: &mut Vec<u8>) {
         let mut buffer = std::mem::take(place);
         let size = buffer.capacity();
-        if !(SMALLEST_KEPT..=LARGEST_KEPT).contains(&size) || self.held + size > POOL_BYTES {
+        if !(SMALLEST_KEPT..=LARGEST_KEPT).contains(&size) || self.held + size > self.most {
             return;
         }
         buffer.clear();
@@ -132,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_pool_lends_what_it_got_back_but_keeps_nothing_large_or_small() {
-        let mut pool = Pool::new();
+        let mut pool = Pool::new(1024 * 1024 * 1024, 1);
         let mut buffer = Vec::with_capacity(5_000);
         buffer.push(1);
         pool.take_back(&mut buffer);
@@ -148,7 +153,7 @@ mod tests {
 
     #[test]
     fn buffers_that_nobody_has_borrowed_for_long_are_let_go() {
-        let mut pool = Pool::new();
+        let mut pool = Pool::new(1024 * 1024 * 1024, 1);
         for _ in 0..100 {
             pool.take_back(&mut Vec::with_capacity(5_000));
         }
@@ -164,8 +169,17 @@ mod tests {
     }
 
     #[test]
+    fn a_pool_keeps_its_part_of_what_may_be_buffered() {
+        let mut pool = Pool::new(POOLED_PART * 20_000, 2);
+        for _ in 0..3 {
+            pool.take_back(&mut Vec::with_capacity(5_000));
+        }
+        assert!(pool.free.len() == 2 && pool.held == 10_000);
+    }
+
+    #[test]
     fn a_few_bytes_that_stay_do_not_hold_a_large_buffer() {
-        let mut pool = Pool::new();
+        let mut pool = Pool::new(1024 * 1024 * 1024, 1);
         pool.take_back(&mut Vec::with_capacity(100_000));
         let mut place = Vec::new();
         pool.store(&mut place, b"x");

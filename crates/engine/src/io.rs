@@ -70,7 +70,7 @@ impl<M> Io<M> {
             resumed: Vec::new(),
             effects: Vec::new(),
             timers: Timers::default(),
-            pool: Pool::new(),
+            pool: Pool::new(shared.limits.buffered, shared.mailboxes.len()),
             worker,
             outbox: shared.mailboxes.iter().map(|_| Vec::new()).collect(),
             shared,
