@@ -65,7 +65,9 @@ mod tests {
     fn topics_that_differ_in_their_last_byte_do_not_all_meet() {
         let topics = ["room/temperature/0", "room/temperature/1", "room/temperature/2", "room/temperature/3"];
         let mut memo = Memo::default();
-        topics.map(|topic| memo.remember(topic, Use::Publish, true));
+        for topic in topics {
+            memo.remember(topic, Use::Publish, true);
+        }
         assert_eq!(topics.map(|topic| memo.recall(topic, Use::Publish)), [Some(true); 4]);
     }
 
