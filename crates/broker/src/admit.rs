@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mqway_codec::{Connect, Decoder, Packet, PropertiesBuf, PropertyId, ReasonCode};
 use mqway_engine::{CloseCode, ConnId, Io};
+use mqway_hooks::Event;
 use mqway_session::server::{Fault, Hello, Refusal, answer_to_faulty};
 
 use crate::clients::{Open, State};
@@ -210,6 +211,11 @@ impl BrokerCore {
         tally.packets_sent += 1;
         tally.connects += 1;
         Tally::more(&mut tally.connected, 1);
+        if self.house.desk.hooked.is_some() {
+            self.house.desk.tell(session, &Event::Connected { session_present: present });
+            let begun = if present { Event::SessionResumed } else { Event::SessionCreated };
+            self.house.desk.tell(session, &begun);
+        }
         // What waited, and what was not acknowledged. [MQTT-4.4.0-1], [MQTT-4.8.2-4]
         self.house.desk.pump(io, session);
         self.house.replay(io, session);
@@ -232,7 +238,7 @@ impl BrokerCore {
             if !clean_start {
                 return (session, true); // [MQTT-3.1.2-5]
             }
-            self.house.end_session(io, session);
+            self.house.end_session(io, session, false);
         }
         let queue = self.house.shared.limits.queue_messages;
         Tally::more(&mut self.house.desk.tally.sessions, 1);

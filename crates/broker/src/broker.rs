@@ -2,17 +2,17 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
-use mqway_codec::{PropertyId, Publish, QoS, TopicError, TopicFilter, TopicName, Version};
+use mqway_codec::{TopicError, TopicFilter};
 use mqway_engine::{Bind, Bound, Engine, Listener, ListenerId, Poster, StartError};
-use mqway_hooks::Hooks;
+use mqway_hooks::{Hooks, Server};
 use mqway_transport::ServerOptions;
 
 use crate::core::BrokerCore;
-use crate::mail::{LocalSubscription, Mail};
+use crate::mail::Mail;
+use crate::server::Handle;
 use crate::shared::Shared;
 use crate::sys::Sys;
 use crate::{Config, Counters, Message};
@@ -38,7 +38,7 @@ use crate::{Config, Counters, Message};
 pub struct Broker {
     engine: Engine<Mail>,
     shared: Arc<Shared>,
-    next_number: AtomicU64,
+    handle: Handle,
 }
 
 /// Puts a broker together.
@@ -115,10 +115,10 @@ impl Broker {
             let sys = sys_interval.filter(|_| worker == 0).map(Sys::new);
             BrokerCore::new(worker, shared.clone(), enough, sys)
         })?;
-        let broker = Broker { engine, shared, next_number: AtomicU64::new(1) };
+        let handle = Handle::new(engine.poster(), shared.clone());
         // A mailbox that is empty takes it.
-        let _ = broker.poster().post(0, Mail::Begin);
-        Ok(broker)
+        let _ = handle.poster.post(0, Mail::Begin);
+        Ok(Broker { engine, shared, handle })
     }
 
     /// Where the listeners listen, in their order.
@@ -141,11 +141,7 @@ impl Broker {
     /// # Errors
     /// If its topic is none, its properties are not a program's to give, or the broker does not take it.
     pub fn publish(&self, message: Message) -> Result<(), NotTaken> {
-        TopicName::new(&message.topic)?;
-        check_properties(&message)?;
-        let poster = self.poster();
-        let worker = self.shared.home_of(&message.topic);
-        poster.post(worker, Mail::Publish(Arc::new(message))).map_err(|_| NotTaken::Busy)
+        self.handle.publish(message)
     }
 
     /// Subscribes to what matches `filter`, retained messages first. At most `waiting` messages, of 1 to
@@ -155,17 +151,23 @@ impl Broker {
     /// # Errors
     /// If the filter is none, or the broker does not take it.
     pub fn subscribe(&self, filter: &str, waiting: usize) -> Result<Subscription, NotTaken> {
-        TopicFilter::new(filter)?;
-        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        let (to, messages) = sync_channel(waiting.clamp(1, MOST_WAITING));
-        let (done, stands) = sync_channel(1);
-        let poster = self.poster();
-        let worker = number as usize % poster.workers();
-        let subscription =
-            LocalSubscription { number, filter: filter.into(), qos: QoS::ExactlyOnce, to, done };
-        poster.post(worker, Mail::Subscribe(Box::new(subscription))).map_err(|_| NotTaken::Busy)?;
+        let (subscription, stands) = self.handle.subscribe(TopicFilter::new(filter)?, waiting)?;
         stands.recv().map_err(|_| NotTaken::Busy)?;
-        Ok(Subscription { messages, number, worker, poster })
+        Ok(subscription)
+    }
+
+    /// The broker as plugins see it: to publish, to subscribe, to list and to end sessions, from any thread.
+    ///
+    /// ```
+    /// use mqway_broker::{Broker, hooks::Server};
+    ///
+    /// let broker = Broker::builder().listen_tcp("127.0.0.1", 0).start()?;
+    /// let server = broker.server();
+    /// assert!(server.sessions().is_empty() && !server.end_session("nobody"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn server(&self) -> Arc<dyn Server> {
+        Arc::new(self.handle.clone())
     }
 
     /// Gives the connections that a listener accepts from now on other layers: a new certificate, say.
@@ -180,7 +182,7 @@ impl Broker {
     /// # Errors
     /// If the broker has stopped, or is too busy: then some workers may have them and some not.
     pub fn set_hooks(&self, hooks: Hooks) -> Result<(), NotTaken> {
-        let (hooks, poster) = (Arc::new(hooks), self.poster());
+        let (hooks, poster) = (Arc::new(hooks), &self.handle.poster);
         (0..poster.workers()).try_for_each(|worker| {
             poster.post(worker, Mail::Hooks(hooks.clone())).map_err(|_| NotTaken::Busy)
         })
@@ -195,10 +197,6 @@ impl Broker {
     /// Waits for the end. False if a worker panicked.
     pub fn join(mut self) -> bool {
         self.engine.wait()
-    }
-
-    fn poster(&self) -> Poster<Mail> {
-        self.engine.poster()
     }
 }
 
@@ -219,6 +217,20 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    pub(crate) fn new(
+        messages: Receiver<Arc<Message>>,
+        number: u64,
+        worker: usize,
+        poster: Poster<Mail>,
+    ) -> Subscription {
+        Subscription { messages, number, worker, poster }
+    }
+
+    /// Waits for the next message, however long; `None` if the broker has stopped.
+    pub(crate) fn next(&self) -> Option<Arc<Message>> {
+        self.messages.recv().ok()
+    }
+
     /// Waits for the next message.
     ///
     /// # Errors
@@ -247,19 +259,6 @@ impl Drop for Subscription {
         // A broker that has stopped has forgotten it anyway.
         let _ = self.poster.post(self.worker, Mail::Unsubscribe(self.number));
     }
-}
-
-/// What clients have given is checked by the decoder, and nothing behind it looks again.
-fn check_properties(message: &Message) -> Result<(), NotTaken> {
-    let properties = message.properties.as_properties();
-    let not_its_own =
-        [PropertyId::TopicAlias, PropertyId::SubscriptionIdentifier, PropertyId::MessageExpiryInterval];
-    let publish = Publish { properties, ..Publish::new(&message.topic, &[]) };
-    let encoded = publish.encode_head(Version::V5, &mut Vec::new());
-    if encoded.is_err() || not_its_own.iter().any(|id| properties.contains(*id)) {
-        return Err(NotTaken::Properties);
-    }
-    Ok(())
 }
 
 /// What nobody outside knows: the standard library draws it for its own hash maps.

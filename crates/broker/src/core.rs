@@ -397,6 +397,13 @@ impl Core for BrokerCore {
             Mail::Arriving(_) => {}
             Mail::Answer { client, turn, answer } => self.answered(io, client, turn, answer),
             Mail::Hooks(hooks) => self.replace_hooks(io, &hooks),
+            Mail::List(to) => {
+                // Who has not waited for it does not want it.
+                let _ = to.try_send(self.house.desk.sessions.list());
+            }
+            Mail::EndSession { client_id, done } => {
+                let _ = done.try_send(self.end_from_outside(io, &client_id));
+            }
             Mail::Parcels(parcels) => self.house.desk.receive(io, parcels),
             Mail::Publish(message) => self.house.publish_own(io, &message),
             Mail::Subscribe(subscription) => self.locals.subscribe(io, &mut self.house, *subscription),

@@ -17,6 +17,7 @@ use crate::guest::Hooked;
 use crate::loads::LoadId;
 use crate::mail::{Mail, Parcel};
 use crate::message::{Delivery, Draft, Identifiers, Message, time_left};
+use crate::offer::tell_dropped;
 use crate::sessions::{Home, Sessions};
 use crate::shared::{Agreed, SessionRef, Shared};
 use crate::writer::{Letter, Unwritten, Writer};
@@ -234,7 +235,7 @@ impl Desk {
     /// Takes a message to a session that is at home here.
     #[inline]
     pub fn deliver(&mut self, io: &mut Io<Mail>, to: SessionRef, draft: &mut Draft<'_>, grant: &Grant) {
-        let Desk { sessions, writer, tally, shared, room, full, unfinished, .. } = self;
+        let Desk { sessions, writer, tally, shared, hooked, room, full, unfinished, .. } = self;
         let Some(home) = sessions.find(to) else { return };
         if let Some(local) = home.local() {
             if local.try_send(draft.shared()).is_err() {
@@ -249,11 +250,11 @@ impl Desk {
             let burst = if *room == 0 { most } else { most * BURST };
             if home.blocked && home.conn.is_some_and(|conn| io.queued(conn) > burst) {
                 tally.dropped_slow += 1;
-                return;
+                return tell_dropped(hooked, home, draft.topic, "dropped_slow");
             }
             None
         } else {
-            match keep(tally, shared, home, qos, draft, grant, io.now()) {
+            match keep(&mut Books { tally, shared, hooked }, home, qos, draft, grant, io.now()) {
                 Kept::Sent(id) => Some(id),
                 // What waits before it may be what can be sent now.
                 Kept::Waits => return self.pump(io, to),
@@ -274,7 +275,13 @@ impl Desk {
             retain,
             identifiers: grant.identifiers.as_slice(),
         };
-        match writer.write(io, conn, sender, &letter) {
+        let written = match (&mut *hooked, &mut home.guest) {
+            (Some(hooked), Some(guest)) => {
+                hooked.write(&home.client_id, guest, writer, io, conn, sender, &letter)
+            }
+            _ => writer.write(io, conn, sender, &letter),
+        };
+        match written {
             Ok(waiting) => {
                 tally.sent(draft.payload.len());
                 *room = room.saturating_sub(draft.payload.len());
@@ -284,13 +291,16 @@ impl Desk {
                     unfinished.push(to);
                 }
             }
-            Err(unwritten) => give_up(tally, shared, home, id.map(|id| (qos, id)), &unwritten),
+            Err(unwritten) => {
+                tell_dropped(hooked, home, draft.topic, unwritten.counter());
+                give_up(tally, shared, home, id.map(|id| (qos, id)), &unwritten);
+            }
         }
     }
 
     /// Sends of a session's messages what may be sent now.
     pub fn pump(&mut self, io: &mut Io<Mail>, session: SessionRef) {
-        let Desk { sessions, writer, tally, shared, answer, room, full, .. } = self;
+        let Desk { sessions, writer, tally, shared, hooked, answer, room, full, .. } = self;
         let Some(home) = sessions.find(session) else { return };
         let Some(conn) = home.conn else { return };
         if home.blocked {
@@ -321,7 +331,13 @@ impl Desk {
                 retain: delivery.retain,
                 identifiers: delivery.identifiers(),
             };
-            match writer.write(io, conn, sender, &letter) {
+            let written = match (&mut *hooked, &mut home.guest) {
+                (Some(hooked), Some(guest)) => {
+                    hooked.write(&home.client_id, guest, writer, io, conn, sender, &letter)
+                }
+                _ => writer.write(io, conn, sender, &letter),
+            };
+            match written {
                 Ok(waiting) => {
                     tally.sent(message.payload.len());
                     *room = room.saturating_sub(message.payload.len());
@@ -332,7 +348,11 @@ impl Desk {
                         return;
                     }
                 }
-                Err(unwritten) => give_up(tally, shared, home, Some((qos, id)), &unwritten),
+                Err(unwritten) => {
+                    if let Some(delivery) = give_up(tally, shared, home, Some((qos, id)), &unwritten) {
+                        tell_dropped(hooked, home, &delivery.message.topic, unwritten.counter());
+                    }
+                }
             }
         }
     }
@@ -352,8 +372,8 @@ impl Desk {
 
     /// Tells observers that a message of a session was dropped; `why` is the counter's name.
     pub fn tell_dropped(&mut self, session: SessionRef, topic: &str, why: &'static str) {
-        if self.wants(Phase::Dropped) {
-            self.tell(session, &Event::Dropped { topic, why });
+        if let Some(home) = self.sessions.find(session) {
+            tell_dropped(&mut self.hooked, home, topic, why);
         }
     }
 
@@ -409,19 +429,26 @@ enum Kept {
     Dropped,
 }
 
+/// Where it is kept what becomes of messages: in counters, and by observers.
+struct Books<'a> {
+    tally: &'a mut Tally,
+    shared: &'a Shared,
+    hooked: &'a mut Option<Box<Hooked>>,
+}
+
 /// Adds a message of QoS 1 or 2 to a session, within its limits and behind those before it.
 ///
 /// [MQTT-4.5.0-1], [MQTT-4.6.0-5], [MQTT-4.6.0-6]; 3.1.1: [MQTT-3.1.2-5]
 #[inline]
 fn keep(
-    tally: &mut Tally,
-    shared: &Shared,
+    books: &mut Books<'_>,
     home: &mut Home,
     qos: QoS,
     draft: &mut Draft<'_>,
     grant: &Grant,
     now: Duration,
 ) -> Kept {
+    let Books { tally, shared, hooked } = books;
     let limits = &shared.limits;
     let size = draft.size();
     let is_full =
@@ -433,11 +460,13 @@ fn keep(
     {
         tally.dropped_expired += 1;
         release(tally, shared, home, &oldest);
+        tell_dropped(hooked, home, &oldest.message.topic, "dropped_expired");
     }
     let held = home.bytes + size;
     if held > limits.queue_bytes || held as u64 > shared.room_to_store(tally.stored_bytes) {
         tally.dropped_queue_bytes += 1;
         unload(shared, home, grant.share);
+        tell_dropped(hooked, home, draft.topic, "dropped_queue_bytes");
         return Kept::Dropped;
     }
     if limits.queue_full == QueueFull::DropOldest
@@ -446,6 +475,7 @@ fn keep(
     {
         tally.dropped_queue_full += 1;
         release(tally, shared, home, &oldest);
+        tell_dropped(hooked, home, &oldest.message.topic, "dropped_queue_full");
     }
     home.bytes += size;
     Tally::more(&mut tally.stored, 1);
@@ -462,12 +492,14 @@ fn keep(
         Err(delivery) => {
             tally.dropped_queue_full += 1;
             release(tally, shared, home, &delivery);
+            tell_dropped(hooked, home, &delivery.message.topic, "dropped_queue_full");
             Kept::Dropped
         }
     }
 }
 
-/// A message cannot be written for its receiver: as if it had been sent and acknowledged. [MQTT-3.1.2-25]
+/// A message cannot be written for its receiver: as if it had been sent and acknowledged. Gives back what was kept of it.
+/// [MQTT-3.1.2-25]
 #[cold]
 fn give_up(
     tally: &mut Tally,
@@ -475,11 +507,11 @@ fn give_up(
     home: &mut Home,
     kept: Option<(QoS, PacketId)>,
     unwritten: &Unwritten,
-) {
+) -> Option<Delivery> {
     tally.unwritten(unwritten);
-    if let Some(delivery) = kept.and_then(|(qos, id)| home.state.give_up(qos, id)) {
-        release(tally, shared, home, &delivery);
-    }
+    let delivery = kept.and_then(|(qos, id)| home.state.give_up(qos, id))?;
+    release(tally, shared, home, &delivery);
+    Some(delivery)
 }
 
 /// Takes a delivery off the books of its session.
@@ -512,6 +544,7 @@ impl Tally {
         match unwritten {
             Unwritten::Expired => self.dropped_expired += 1,
             Unwritten::TooLarge => self.dropped_too_large += 1,
+            Unwritten::Denied => self.denied_deliveries += 1,
         }
     }
 }

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use mqway_codec::{PacketType, PropertiesBuf, ReasonCode};
 use mqway_engine::{ConnId, Io, Poster};
-use mqway_hooks::{
-    Answer, Answers, By, Changes, Client, Denial, Dialogue, Event, Hooks, Message, Phase, Progress,
-};
+use mqway_hooks::{Answer, Answers, By, Changes, Client, Denial, Dialogue, Event, Hooks, Phase, Progress};
 use mqway_session::server::Exchange;
 use mqway_transport::facts::Facts;
 
@@ -210,9 +208,4 @@ pub(crate) struct Cause<'a> {
 pub(crate) fn code_for(denial: &Denial, packet_type: PacketType) -> ReasonCode {
     let says_no = denial.reason.is_error() && denial.reason.is_allowed_in(packet_type);
     if says_no { denial.reason } else { ReasonCode::NotAuthorized }
-}
-
-/// A message in the words of hooks.
-pub(crate) fn shown<'a>(publish: &mqway_codec::Publish<'a>, topic: &'a str) -> Message<'a> {
-    Message::from_publish(publish, topic)
 }

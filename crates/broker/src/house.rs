@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use mqway_codec::{Decoder, PropertiesBuf, QoS, ReasonCode, TopicName};
 use mqway_engine::{ConnId, Io};
-use mqway_hooks::Denial;
+use mqway_hooks::{self as hooks, Denial, Phase};
 use mqway_routing::{Hint, RouteCache};
 use mqway_session::server::{Acknowledged, Event, Fault, Incoming};
 
 use crate::clients::{Author, Open, Publishing, Timer};
 use crate::counters::Tally;
 use crate::deliver::{Desk, release};
+use crate::guest::Hooked;
 use crate::mail::Mail;
 use crate::message::{Delivery, Draft, Message};
+use crate::offer::tell_dropped;
 use crate::payload::Payload;
 use crate::retained::{Publisher, Sweep, retain};
 use crate::sessions::Home;
@@ -107,7 +109,7 @@ impl House {
         room: &mut bool,
     ) -> Result<usize, Then> {
         let (version, session) = (open.receiver.version(), open.session);
-        let Desk { sessions, tally, shared, .. } = &mut self.desk;
+        let Desk { sessions, tally, shared, hooked, .. } = &mut self.desk;
         let Some(home) = sessions.find(session) else {
             return Err(Then::Leave(ReasonCode::NORMAL_DISCONNECTION));
         };
@@ -127,7 +129,7 @@ impl House {
         }
         if let Some(ack) = open.receiver.take_bare_ack(&mut home.state, bytes, &mut self.answer) {
             tally.packets_received += 1;
-            *room |= settle(tally, shared, home, ack);
+            *room |= settle(tally, shared, hooked, home, ack);
             return Ok(Decoder::BARE_ACK);
         }
         let Some((packet, len)) = open.receiver.next(bytes).map_err(Then::End)? else { return Ok(0) };
@@ -143,7 +145,7 @@ impl House {
                     Some(_) => self.judged(io, &incoming, None, &mut publishing.author)?,
                 }
             }
-            Event::Acknowledged(ack) => *room |= settle(tally, shared, home, ack),
+            Event::Acknowledged(ack) => *room |= settle(tally, shared, hooked, home, ack),
             Event::Subscribe(subscribe) => {
                 let judged = self.judge_subscribe(io, session, &subscribe)?;
                 self.subscribe(version, session, &subscribe, &judged).map_err(Then::End)?;
@@ -275,27 +277,28 @@ impl House {
         if !due.ended {
             arm(io, session, home);
         }
+        // One that was not to outlive its connection has not expired.
+        let expired = home.state.expiry() > 0;
         // [MQTT-3.1.2-8]; 3.1.1: [MQTT-3.1.2-8], [MQTT-3.1.2-12]
         if let Some(will) = due.will {
-            let publisher = self.shared.publisher(&home.client_id);
-            self.publish_will(io, (session, publisher), *will);
+            let client_id = home.client_id.clone();
+            self.publish_will(io, session, &client_id, *will);
         }
         if due.ended {
             // [MQTT-4.1.0-2]
             self.desk.tally.sessions_expired += 1;
-            self.end_session(io, session);
+            self.end_session(io, session, expired);
         }
     }
 
-    /// Ends a session, with its subscriptions and whatever waits in it.
-    pub fn end_session(&mut self, io: &mut Io<Mail>, session: SessionRef) {
+    /// Ends a session, with its subscriptions and whatever waits in it, because its time is up or for another reason.
+    pub fn end_session(&mut self, io: &mut Io<Mail>, session: SessionRef, expired: bool) {
         let Some(mut home) = self.desk.sessions.remove(session) else { return };
         Tally::less(&mut self.desk.tally.sessions, 1);
         let filters = home.filters.iter().filter_map(|filter| mqway_codec::TopicFilter::new(filter).ok());
         self.shared.index.unsubscribe_all(filters, session);
         if let Some(will) = home.state.end() {
-            let publisher = self.shared.publisher(&home.client_id);
-            self.publish_will(io, (session, publisher), *will);
+            self.publish_will(io, session, &home.client_id, *will);
         }
         let left: Vec<_> = home.state.drain().collect();
         for (qos, sent, delivery) in left {
@@ -306,7 +309,12 @@ impl House {
             let moved = share.is_some_and(|share| self.redeliver(io, session, share, &delivery.message));
             if !moved {
                 self.desk.tally.dropped_session_ended += 1;
+                let (topic, hooked) = (&delivery.message.topic, &mut self.desk.hooked);
+                tell_dropped(hooked, &mut home, topic, "dropped_session_ended");
             }
+        }
+        if let Some(hooked) = &mut self.desk.hooked {
+            hooked.tell(&mut home, &hooks::Event::SessionTerminated { expired });
         }
         if let Some(load) = home.load {
             self.shared.loads.remove(load);
@@ -334,12 +342,15 @@ impl House {
     fn publish_will(
         &mut self,
         io: &mut Io<Mail>,
-        of: (SessionRef, Publisher),
+        session: SessionRef,
+        client_id: &str,
         will: mqway_session::server::Will,
     ) {
+        let Some(will) = self.judge_will(client_id, will) else { return };
         if !self.is_open(&will.topic) {
             self.desk.tally.refused_topics += 1;
-            return;
+            let dropped = hooks::Event::Dropped { topic: &will.topic, why: "refused_topics" };
+            return self.tell_of(client_id, &dropped);
         }
         let now = io.now();
         let properties = will.properties.as_properties();
@@ -359,27 +370,62 @@ impl House {
             retain: will.retain, // [MQTT-3.1.2-14], [MQTT-3.1.2-15]
         };
         self.desk.tally.wills += 1;
-        self.publish_of(io, &Arc::new(message), Some(of));
+        let message = Arc::new(message);
+        self.publish_of(io, &message, Some((session, self.shared.publisher(client_id))));
+        if self.desk.wants(Phase::WillPublished) {
+            let published = mqway_codec::Will {
+                topic: &message.topic,
+                payload: &message.payload,
+                qos: message.qos,
+                retain: message.retain,
+                properties: message.properties.as_properties(),
+            };
+            let told = hooks::Message::from_will(&published);
+            self.tell_of(client_id, &hooks::Event::WillPublished(&told));
+        }
     }
 }
 
 /// A client has acknowledged a message. Returns whether it may be sent another.
 #[inline]
-fn settle(tally: &mut Tally, shared: &Shared, home: &mut Home, ack: Acknowledged<Delivery>) -> bool {
-    let (delivery, room) = match ack {
+fn settle(
+    tally: &mut Tally,
+    shared: &Shared,
+    hooked: &mut Option<Box<Hooked>>,
+    home: &mut Home,
+    ack: Acknowledged<Delivery>,
+) -> bool {
+    let (delivery, room, reason, qos) = match ack {
         Acknowledged::Nothing => return false,
-        Acknowledged::Received(delivery) => (delivery, false),
-        Acknowledged::Done(delivery, reason) => {
-            if reason.is_error() {
-                tally.dropped_refused += 1; // It goes to nobody else. [MQTT-4.8.2-6]
-            }
-            (delivery, true)
-        }
+        Acknowledged::Received(delivery) => (delivery, false, ReasonCode::Success, QoS::ExactlyOnce),
+        Acknowledged::Done(delivery, reason) => (delivery, true, reason, QoS::AtLeastOnce),
     };
+    if reason.is_error() {
+        tally.dropped_refused += 1; // It goes to nobody else. [MQTT-4.8.2-6]
+    }
     if let Some(delivery) = delivery {
         release(tally, shared, home, &delivery);
+        if hooked.is_some() {
+            tell_settled(hooked, home, &delivery.message.topic, qos, reason);
+        }
     }
     room
+}
+
+/// Tells observers that a client has taken a message, or refused it.
+#[cold]
+fn tell_settled(
+    hooked: &mut Option<Box<Hooked>>,
+    home: &mut Home,
+    topic: &str,
+    qos: QoS,
+    reason: ReasonCode,
+) {
+    if reason.is_error() {
+        tell_dropped(hooked, home, topic, "dropped_refused");
+    } else if let Some(hooked) = hooked.as_mut().filter(|hooked| hooked.wants(Phase::Acknowledged)) {
+        hooked.tell(home, &hooks::Event::Acknowledged { topic, qos });
+    }
 }
 
 /// Sets a timer for what comes due of a session, unless an earlier one is set.

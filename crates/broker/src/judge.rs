@@ -2,11 +2,11 @@
 
 use mqway_codec::{Auth, Packet, PacketType, QoS, ReasonCode, Subscribe, TopicFilter, Unsubscribe, Version};
 use mqway_engine::{ConnId, Io};
-use mqway_hooks::{Denial, Event, Filter, Outcome, Phase, RefusedPublish, Step, Subscription};
+use mqway_hooks::{Denial, Event, Filter, Message, Outcome, Phase, RefusedPublish, Step, Subscription};
 use mqway_session::server::{Fault, Incoming};
 
 use crate::clients::Author;
-use crate::guest::{Guest, code_for, shown};
+use crate::guest::{Guest, code_for};
 use crate::house::{House, Then};
 use crate::mail::Mail;
 use crate::shared::SessionRef;
@@ -30,7 +30,7 @@ impl House {
         let (Some(hooked), Some(home)) = (&mut self.desk.hooked, self.desk.sessions.find(session)) else {
             return Ok(());
         };
-        let mut message = shown(&incoming.publish, incoming.topic);
+        let mut message = Message::from_publish(&incoming.publish, incoming.topic);
         if let Some(guest) = home.guest.as_deref_mut().filter(|_| hooked.wants(Phase::Publish)) {
             let outcome = loop {
                 let Guest { client, progress, .. } = guest;
@@ -38,7 +38,7 @@ impl House {
                 if !matches!(outcome, Outcome::Wait(_)) {
                     break outcome;
                 }
-                message = shown(&incoming.publish, incoming.topic);
+                message = Message::from_publish(&incoming.publish, incoming.topic);
                 if guest.wait(&self.shared.waiting, io.now()) {
                     break outcome;
                 }
@@ -70,12 +70,7 @@ impl House {
         Ok(())
     }
 
-    fn tell_published(
-        &mut self,
-        session: SessionRef,
-        message: &mqway_hooks::Message<'_>,
-        reason: ReasonCode,
-    ) {
+    fn tell_published(&mut self, session: SessionRef, message: &Message<'_>, reason: ReasonCode) {
         match reason {
             ReasonCode::Success => {}
             ReasonCode::NoMatchingSubscribers => self.desk.tell_dropped(session, message.topic(), "unrouted"),

@@ -49,7 +49,7 @@ impl Locals {
     /// Removes one.
     pub fn unsubscribe(&mut self, io: &mut Io<Mail>, house: &mut House, number: u64) {
         if let Some(session) = self.by_number.remove(&number) {
-            house.end_session(io, session);
+            house.end_session(io, session, false);
         }
     }
 }

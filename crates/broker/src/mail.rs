@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use mqway_codec::QoS;
-use mqway_hooks::{Answer, Hooks};
+use mqway_hooks::{Answer, Hooks, SessionInfo};
 
 use crate::deliver::Grant;
 use crate::guest::Guest;
@@ -21,6 +21,10 @@ pub(crate) enum Mail {
     Answer { client: u64, turn: u32, answer: Answer },
     /// These hooks take the place of those before.
     Hooks(Arc<Hooks>),
+    /// Somebody wants to know which sessions are at home there.
+    List(SyncSender<Vec<SessionInfo>>),
+    /// The session of this client is to end, with its connection; and whether there was one is to be told.
+    EndSession { client_id: Box<str>, done: SyncSender<bool> },
     /// Messages for sessions that are at home there.
     Parcels(Vec<Parcel>),
     /// The program publishes this.

@@ -7,6 +7,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use mqway_engine::{ConnId, Slots};
+use mqway_hooks::SessionInfo;
 use mqway_routing::Table;
 use mqway_session::server::Session;
 
@@ -121,6 +122,18 @@ impl Sessions {
         let is_it = |slot| home(slot).is_some_and(|home| *home.client_id == *client_id);
         let slot = self.by_client.find(self.hash(client_id), is_it)?;
         Some(SessionRef { worker: worker as u16, generation: home(slot)?.generation, slot })
+    }
+
+    /// Those of clients, for people and programs to see.
+    pub fn list(&self) -> Vec<SessionInfo> {
+        let homes = self.places.iter().map(|(_, home)| home).filter(|home| home.local().is_none());
+        let info = |home: &Home| SessionInfo {
+            client_id: home.client_id.to_string(),
+            connected: home.conn.is_some(),
+            subscriptions: home.filters.len(),
+            queued: home.state.queued(),
+        };
+        homes.map(info).collect()
     }
 
     /// The most replays that wait in a session.

@@ -5,6 +5,7 @@ use mqway_codec::{
     Unsubscribe, Version,
 };
 use mqway_engine::Io;
+use mqway_hooks::{Event, Phase};
 use mqway_routing::{RetainedCursor, Scan};
 use mqway_session::server::{Fault, suback, unsuback};
 
@@ -46,6 +47,11 @@ impl House {
                 Ok((granted, replay)) => {
                     codes.push(ReasonCode::granted(granted)); // [MQTT-3.8.4-7]
                     replays.extend(replay);
+                    if self.desk.wants(Phase::Subscribed) {
+                        let filter = judged.get(at).and_then(|one| one.as_ref().ok());
+                        let filter = filter.map_or(sent.filter.as_str(), |one| one.filter.as_str());
+                        self.desk.tell(session, &Event::Subscribed { filter, qos: granted });
+                    }
                 }
                 Err(reason) => {
                     self.desk.tally.subscriptions_refused += 1;
@@ -160,6 +166,9 @@ impl House {
             let removed = shared.index.unsubscribe(filter, session).is_some();
             if let (true, Some(home)) = (removed, self.desk.sessions.find(session)) {
                 home.remove_filter(filter.as_str());
+                if self.desk.wants(Phase::Unsubscribed) {
+                    self.desk.tell(session, &Event::Unsubscribed { filter: filter.as_str() });
+                }
             }
             codes.push(if removed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });
         }

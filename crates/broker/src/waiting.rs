@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use mqway_codec::ReasonCode;
 use mqway_engine::{ConnId, Io};
-use mqway_hooks::{Answer, Hooks};
+use mqway_hooks::{Answer, Denial, Hooks};
 use mqway_transport::facts::Facts;
 
 use crate::clients::State;
@@ -81,6 +82,20 @@ impl BrokerCore {
                 self.end_denied(io, conn, &denial);
             }
         }
+    }
+
+    /// Ends a client's session, with its connection. Whether there was one.
+    pub(crate) fn end_from_outside(&mut self, io: &mut Io<Mail>, client_id: &str) -> bool {
+        let Some(session) = self.house.desk.sessions.of_client(io.worker(), client_id) else { return false };
+        let conn = match self.house.desk.sessions.find(session) {
+            Some(home) if home.local().is_none() => home.conn,
+            _ => return false,
+        };
+        if let Some(conn) = conn {
+            self.end_denied(io, conn, &Denial::new(ReasonCode::AdministrativeAction, "ended from outside"));
+        }
+        self.house.end_session(io, session, false);
+        true
     }
 
     /// Tells hooks of a connection that came while there were none: of how it came only its address is known.

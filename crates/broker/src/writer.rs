@@ -48,6 +48,19 @@ pub(crate) struct Letter<'a> {
 pub(crate) enum Unwritten {
     Expired,
     TooLarge,
+    /// Hooks do not let it.
+    Denied,
+}
+
+impl Unwritten {
+    /// The name of the counter that counts it.
+    pub fn counter(&self) -> &'static str {
+        match self {
+            Unwritten::Expired => "dropped_expired",
+            Unwritten::TooLarge => "dropped_too_large",
+            Unwritten::Denied => "denied_deliveries",
+        }
+    }
 }
 
 impl Writer {

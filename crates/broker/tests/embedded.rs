@@ -1,9 +1,12 @@
 //! The broker inside a program that does odd things.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use mqway_broker::{Broker, Builder, Message, NotTaken};
-use mqway_codec::{PropertiesBuf, Property};
+use mqway_codec::{PropertiesBuf, Property, Publish, TopicFilter};
+use mqway_engine::Bound;
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -101,4 +104,45 @@ fn what_has_expired_was_given_to_the_program_as_retained() {
     let messages = broker.subscribe("#", 10).unwrap();
     assert_eq!(&*messages.recv_timeout(LONG).unwrap().topic, "b");
     assert!(messages.try_recv().is_err());
+}
+
+#[test]
+fn a_plugin_publishes_subscribes_lists_and_ends_sessions() {
+    let broker = builder().start().unwrap();
+    let server = broker.server();
+    let (to, messages) = std::sync::mpsc::channel();
+    let filter = TopicFilter::new("a/+").unwrap();
+    let each = move |publish: &Publish<'_>| {
+        to.send((publish.topic.to_owned(), publish.payload.to_vec())).unwrap();
+        publish.payload != b"last"
+    };
+    server.subscribe(filter, Box::new(each)).unwrap();
+    let mut publish = Publish::new("a/b", b"first");
+    let expiry = Property::MessageExpiryInterval(60);
+    let mut properties = PropertiesBuf::new();
+    properties.push(expiry).unwrap();
+    publish.properties = properties.as_properties();
+    // Until the subscription stands, nobody gets it.
+    while messages.try_recv().is_err() {
+        server.publish(&publish).unwrap();
+        std::thread::yield_now();
+    }
+    server.publish(&Publish::new("a/b", b"last")).unwrap();
+    while messages.recv_timeout(Duration::from_secs(60)).unwrap().1 != b"last" {}
+    // It is called no more.
+    server.publish(&Publish::new("a/b", b"after")).unwrap();
+    assert!(messages.recv_timeout(Duration::from_secs(60)).is_err());
+    assert!(server.publish(&Publish::new("a/+", b"")).is_err());
+
+    let Bound::Tcp(address) = broker.addresses()[0] else { panic!() };
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01c").unwrap();
+    client.read_exact(&mut [0; 4]).unwrap();
+    let sessions = server.sessions();
+    assert_eq!(sessions.len(), 1);
+    assert!(sessions[0].client_id == "c" && sessions[0].connected && sessions[0].subscriptions == 0);
+    assert!(!server.end_session("nobody") && server.end_session("c"));
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty() && server.sessions().is_empty());
 }

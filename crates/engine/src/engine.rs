@@ -244,6 +244,11 @@ impl<M> Poster<M> {
         self.shared.mailboxes.len()
     }
 
+    /// The time since the engine's start, as workers count it.
+    pub fn now(&self) -> Duration {
+        self.shared.started.elapsed()
+    }
+
     /// Writes to one worker's core, which hears of it as [`Core::mail`]. Gives the mail back if the mailbox is full, the
     /// worker has ended, or there is none.
     pub fn post(&self, worker: usize, mail: M) -> Result<(), M> {

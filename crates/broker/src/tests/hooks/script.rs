@@ -90,7 +90,7 @@ impl Script {
     }
 
     fn asked(&self, phase: Phase, about: &str) -> Option<Does> {
-        self.note(format!("{phase} {about}"));
+        self.note(format!("{phase} {about}").trim_end().to_owned());
         let does = self.does.lock().unwrap().get(&(phase, about.to_owned())).cloned();
         if let Some(Does::Panics) = does {
             panic!("on purpose");
