@@ -12,7 +12,7 @@ use mqway_access::hook::{Certificates, Passwords, Permissions, Scram};
 use mqway_access::password::PasswordFile;
 use mqway_access::pool::Pool;
 use mqway_access::scram::{Decoy, ScramUsers};
-use mqway_hooks::{Hooks, Plugin, Refusals, RefusedPublish, RefusedWill, Setup, Unanswered};
+use mqway_hooks::{Hooks, Plugin, Refusals, RefusedPublish, RefusedWill, Server, Setup, Unanswered};
 
 use crate::Maker;
 use crate::failure::Failure;
@@ -66,6 +66,13 @@ impl Guards {
     pub fn unload(&self) {
         for plugin in &self.plugins {
             plugin.unload();
+        }
+    }
+
+    /// The server runs with these hooks: its plugins may act on it now.
+    pub fn started(&self, server: &Arc<dyn Server>) {
+        for plugin in &self.plugins {
+            plugin.started(server.clone());
         }
     }
 

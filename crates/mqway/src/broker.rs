@@ -27,8 +27,9 @@ pub struct Args {
 pub fn run(args: &Args, plugins: &[Maker]) -> Result<(), Failure> {
     let mut settings = args.flags.settings()?;
     logging::start(settings.log.level.as_deref())?;
-    let Wired { config, urls, grace } = wiring::wire(&settings)?;
+    let Wired { mut config, urls, grace } = wiring::wire(&settings)?;
     let mut guards = Guards::of(&settings, plugins, None)?;
+    config.hooks = guards.hooks.clone();
     let mut signals = Signals::catch()?;
     open_files::raise_limit(settings.limits.max_connections, 1);
     let paths: Vec<_> = config.listeners.iter().map(listen::paths_served).collect();
@@ -36,6 +37,7 @@ pub fn run(args: &Args, plugins: &[Maker]) -> Result<(), Failure> {
     for ((url, paths), bound) in urls.iter().zip(&paths).zip(broker.addresses()) {
         listen::announce(url, paths, bound);
     }
+    guards.started(&broker.server());
     let (counters, engine) = (broker.counters(), broker.engine_counters());
     loop {
         match signals.wait() {
@@ -75,7 +77,9 @@ fn reload(
     let new = flags.settings()?;
     let wired = wiring::wire(&new)?;
     let guards = Guards::of(&new, plugins, Some(before))?;
+    broker.set_hooks(guards.hooks.clone()).map_err(Failure::other)?;
     before.unload();
+    guards.started(&broker.server());
     listen::reload(urls, &wired.urls, &wired.config.listeners, |id, options| {
         broker.reload_listener(id, options);
     });

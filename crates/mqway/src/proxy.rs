@@ -52,6 +52,7 @@ pub fn serve(
     for ((url, paths), bound) in urls.iter().zip(&paths).zip(proxy.addresses()) {
         listen::announce(url, paths, bound);
     }
+    guards.started(&proxy.server());
     let counted = Counted::of(&proxy);
     loop {
         match signals.wait() {
@@ -83,6 +84,7 @@ fn reload(
     let wired = wiring::wire(&new)?;
     let guards = Guards::of(&new, plugins, Some(before))?;
     proxy.set_hooks(guards.hooks.clone());
+    guards.started(&proxy.server());
     before.unload();
     listen::reload(urls, &wired.urls, &wired.config.listeners, |id, options| {
         proxy.reload_listener(id, options)

@@ -10,7 +10,7 @@ use mqway_engine::Listener;
 use mqway_transport::Url;
 use mqway_transport::url::Scheme;
 
-use crate::access::{asks_who, comes_in_cookies};
+use crate::access::{self, asks_who, comes_in_cookies};
 use crate::failure::Failure;
 use crate::listen;
 use crate::quantity::{Bytes, Seconds};
@@ -47,6 +47,8 @@ pub fn wire(settings: &Settings) -> Result<Wired, Failure> {
     let listeners = settings.listeners.iter().map(|listener| listen_at(listener, settings));
     let (urls, listeners) = listeners.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
     config.listeners = listeners;
+    config.refusals = access::refusals(&settings.access);
+    set(&mut config.limits.hook_time, settings.access.answer_timeout.map(|time| time.0));
     Ok(Wired { config, urls, grace: settings.limits.grace.map_or(GRACE, |time| time.0) })
 }
 

@@ -77,6 +77,7 @@ fn publish(url: &str, version: &str, password: &str, topic: &str) -> Option<i32>
 
 fn both(check: impl Fn(&Running, &Files)) {
     let files = Files::new();
+    check(&files.guard(Proxy::broker().listen("tcp://127.0.0.1:0").listen("ws://127.0.0.1:0")), &files);
     let mosquitto = Mosquitto::start();
     let upstream = mosquitto.url(Kind::Tcp);
     let proxy = Proxy::new().upstream(&upstream);
@@ -172,7 +173,6 @@ print((signed + b'.' + text(hmac.new(secret, signed, hashlib.sha256).digest())).
 #[test]
 fn tokens_decide_who_comes_in_wherever_they_stand() {
     const SECRET: &str = "a secret of at least thirty-two bytes";
-    const HS256: &str = r#"{"alg":"HS256"}"#;
     let files = Files::new();
     std::fs::write(files.path("secret"), format!("{SECRET}\n")).unwrap();
     let settings = format!(
@@ -181,15 +181,22 @@ fn tokens_decide_who_comes_in_wherever_they_stand() {
     );
     std::fs::write(files.path("mqway.toml"), settings).unwrap();
     let mosquitto = Mosquitto::start();
-    let proxy = Proxy::new().upstream(&mosquitto.url(Kind::Tcp)).listen("ws://127.0.0.1:0");
-    let server = proxy.argument("--config").argument(files.path("mqway.toml")).start();
+    let proxy = Proxy::new().upstream(&mosquitto.url(Kind::Tcp));
+    for server in [Proxy::broker(), proxy] {
+        let server = server.listen("ws://127.0.0.1:0").argument("--config");
+        check_tokens(&server.argument(files.path("mqway.toml")).start(), SECRET);
+    }
+}
+
+fn check_tokens(server: &Running, secret: &str) {
+    const HS256: &str = r#"{"alg":"HS256"}"#;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let claims = |expires: u64| format!(r#"{{"sub":"ann","exp":{expires},"pub":["ann/#"]}}"#);
     let publish = |url: &str, topic: &str, more: &[&str]| {
         let what = ["-V", "5", "-q", "1", "-t", topic, "-m", "x", "--retry", "never"];
         client(&[&["pub", url], &what[..], more].concat()).code
     };
-    let good = token(SECRET, HS256, &claims(now + 600));
+    let good = token(secret, HS256, &claims(now + 600));
     let url = server.url(0);
     assert_eq!(publish(url, "ann/x", &["-u", "any", "-P", &good]), Some(0));
     assert_eq!(publish(&format!("{url}?token={good}"), "ann/x", &[]), Some(0));
@@ -198,10 +205,10 @@ fn tokens_decide_who_comes_in_wherever_they_stand() {
     // What the token does not grant.
     assert_eq!(publish(url, "bob/x", &["--header", &bearer]), Some(NOT_ALLOWED));
     for bad in [
-        token(SECRET, HS256, &claims(now - 600)),
+        token(secret, HS256, &claims(now - 600)),
         token("another secret of thirty-two bytes and more", HS256, &claims(now + 600)),
-        token(SECRET, r#"{"alg":"none"}"#, &claims(now + 600)),
-        token(SECRET, r#"{"alg":"RS256"}"#, &claims(now + 600)),
+        token(secret, r#"{"alg":"none"}"#, &claims(now + 600)),
+        token(secret, r#"{"alg":"RS256"}"#, &claims(now + 600)),
         format!("{}x", good),
         "no.token.atall".to_owned(),
     ] {
