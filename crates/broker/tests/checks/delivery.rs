@@ -11,6 +11,8 @@ pub struct Missing {
     pub too_large: Vec<String>,
     pub expired: Vec<String>,
     pub slow: Vec<String>,
+    /// What may have expired, and may have been dropped for one of the other reasons before it did.
+    pub either: Vec<String>,
     pub other: Vec<String>,
 }
 
@@ -23,11 +25,15 @@ pub fn check(history: &History, largest: &[usize], missing: &mut Missing) {
             check_count(history, number, message, actor);
             if !message.empty && !has_come(history, number, message, actor) {
                 let line = format!("c{actor} never got {}", history.name(number));
-                if message.len + MOST_BESIDE > *largest {
+                let too_large = message.len + MOST_BESIDE > *largest;
+                let slow = message.qos == 0 || highest_possible(history, message, actor) == 0;
+                if message.expiry.is_some() && (too_large || slow) {
+                    missing.either.push(line);
+                } else if too_large {
                     missing.too_large.push(line);
                 } else if message.expiry.is_some() {
                     missing.expired.push(line);
-                } else if message.qos == 0 || highest_possible(history, message, actor) == 0 {
+                } else if slow {
                     missing.slow.push(line);
                 } else {
                     missing.other.push(line);
@@ -53,6 +59,9 @@ impl Missing {
         for (lines, counted) in checks {
             assert!(lines.len() as u64 <= counted + full, "{counted} + {full} dropped, but {lines:#?}");
         }
+        let lines = checks.iter().map(|(lines, _)| lines.len()).sum::<usize>() + self.either.len();
+        let counted = checks.iter().map(|(_, counted)| counted).sum::<u64>() + full;
+        assert!(lines as u64 <= counted, "{counted} dropped, but {self:#?}");
     }
 }
 
