@@ -121,6 +121,12 @@ impl BrokerCore {
             self.refuse_over_rate(io, conn, sent);
             return len;
         }
+        if !self.has_room(io.worker(), &hello) {
+            self.house.desk.tally.connects_over_sessions += 1;
+            let reason = ReasonCode::QuotaExceeded;
+            self.refuse(io, conn, sent, reason, "too many sessions, or too large a will");
+            return len;
+        }
         let terms = &self.house.shared.terms;
         let said = guest.as_deref().map(Guest::last_words).unwrap_or_default();
         if !hello.connack_fits(terms, assigned.as_deref(), &said) {
@@ -136,6 +142,15 @@ impl BrokerCore {
         self.house.desk.tally.connects_over_rate += 1;
         let reason = ReasonCode::ConnectionRateExceeded;
         self.refuse(io, conn, connect, reason, "too many connections in a second");
+    }
+
+    /// Whether there is room for a client's session, if it has none yet, and for its will.
+    fn has_room(&mut self, worker: usize, hello: &Hello<'_>) -> bool {
+        let (desk, shared) = (&mut self.house.desk, &self.house.shared);
+        let known = hello.client_id().and_then(|id| desk.sessions.of_client(worker, id));
+        let room = shared.room_for_state(desk.tally.state_bytes);
+        let will = hello.connect().will.as_ref().map_or(0, |will| will.payload.len() + will.topic.len());
+        (known.is_some() || shared.has_room_for_session(desk.tally.sessions)) && will as u64 <= room
     }
 
     /// Refuses a client, and closes. [MQTT-3.1.3-8], [MQTT-3.1.4-2], [MQTT-3.2.2-7]; 3.1.1: [MQTT-3.1.3-9]
@@ -190,7 +205,9 @@ impl BrokerCore {
         home.guest = guest;
         home.conn = Some(conn);
         home.blocked = false;
-        home.state.connected(hello.sender(terms), hello.granted(), terms, hello.will());
+        home.counting_will(&mut house.desk.tally, |state| {
+            state.connected(hello.sender(terms), hello.granted(), terms, hello.will());
+        });
         if let Some(load) = home.load {
             house.shared.loads.set_away(load, false);
         }

@@ -80,8 +80,12 @@ pub struct Limits {
     pub stored_bytes: u64,
     /// What becomes of a message that finds a full queue.
     pub queue_full: QueueFull,
+    /// Sessions, with and without a connection; clients that would begin another are refused.
+    pub sessions: u64,
     /// Subscriptions of one session.
     pub subscriptions: usize,
+    /// Bytes of the subscriptions and wills of all sessions.
+    pub state_bytes: u64,
     /// Levels of a topic name or filter.
     pub topic_levels: usize,
     /// Messages retained.
@@ -101,7 +105,9 @@ impl Default for Limits {
             queue_bytes: 64 * 1024 * 1024,
             stored_bytes: 1024 * 1024 * 1024,
             queue_full: QueueFull::DropNewest,
+            sessions: 1_000_000,
             subscriptions: 10_000,
+            state_bytes: 1024 * 1024 * 1024,
             topic_levels: 128,
             retained_messages: 1_000_000,
             retained_bytes: 1024 * 1024 * 1024,

@@ -127,7 +127,7 @@ impl BrokerCore {
         if let Some(load) = home.load {
             house.shared.loads.set_away(load, true);
         }
-        home.state.disconnected(io.now());
+        home.counting_will(&mut house.desk.tally, |state| state.disconnected(io.now()));
         Tally::less(&mut house.desk.tally.connected, 1);
         house.look_after(io, session);
     }

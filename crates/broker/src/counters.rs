@@ -51,6 +51,8 @@ macro_rules! counters {
 counters! {
     /// Sessions there are, with and without a connection.
     sessions,
+    /// Bytes of the subscriptions and wills of all sessions.
+    state_bytes,
     /// Sessions with a connection.
     connected,
     /// Sessions that have ended because their expiry interval passed.
@@ -83,6 +85,8 @@ counters! {
     hooks_unanswered,
     /// CONNECTs refused because too many came in a second.
     connects_over_rate,
+    /// CONNECTs refused because as many sessions are, or as many bytes of wills, as may be.
+    connects_over_sessions,
     /// Clients that sent no whole CONNECT in time.
     connect_timeouts,
     /// Connections that another one of the same client took over.

@@ -273,7 +273,7 @@ impl House {
         if home.conn.is_some() {
             return; // [MQTT-4.1.0-1]; 3.1.1: [MQTT-4.1.0-1]
         }
-        let due = home.state.poll(io.now());
+        let due = home.counting_will(&mut self.desk.tally, |state| state.poll(io.now()));
         if !due.ended {
             arm(io, session, home);
         }
@@ -295,6 +295,7 @@ impl House {
     pub fn end_session(&mut self, io: &mut Io<Mail>, session: SessionRef, expired: bool) {
         let Some(mut home) = self.desk.sessions.remove(session) else { return };
         Tally::less(&mut self.desk.tally.sessions, 1);
+        Tally::less(&mut self.desk.tally.state_bytes, home.state_bytes());
         let filters = home.filters.iter().filter_map(|filter| mqway_codec::TopicFilter::new(filter).ok());
         self.shared.index.unsubscribe_all(filters, session);
         if let Some(will) = home.state.end() {

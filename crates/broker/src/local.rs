@@ -11,6 +11,7 @@ use crate::house::House;
 use crate::mail::{LocalSubscription, Mail};
 use crate::message::time_left;
 use crate::retained::Retained;
+use crate::sessions::subscription_size;
 use crate::shared::{Agreed, SessionRef};
 
 /// One worker's, by number.
@@ -30,6 +31,7 @@ impl Locals {
         let Some(home) = house.desk.sessions.find(session) else { return };
         home.set_local(to.clone());
         home.add_filter(filter.as_str());
+        Tally::more(&mut house.desk.tally.state_bytes, subscription_size(filter.as_str()).into());
         self.by_number.insert(number, session);
         Tally::more(&mut house.desk.tally.sessions, 1);
         let agreed = Agreed::new(SubscribeOptions::new(qos), qos, None, None);

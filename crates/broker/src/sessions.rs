@@ -12,6 +12,7 @@ use mqway_routing::Table;
 use mqway_session::server::Session;
 
 use crate::clients::Replay;
+use crate::counters::Tally;
 use crate::guest::Guest;
 use crate::loads::LoadId;
 use crate::message::{Delivery, Message};
@@ -148,7 +149,32 @@ impl Sessions {
     }
 }
 
+/// Bytes that a subscription is counted for: its filter stands in the session and in the index.
+pub(crate) fn subscription_size(filter: &str) -> u32 {
+    // A filter has no more than 65,535 bytes.
+    u32::try_from(2 * filter.len() + 128).unwrap_or(u32::MAX)
+}
+
 impl Home {
+    /// Does something by which there may come to be another will, or none any more, and counts its bytes.
+    pub fn counting_will<T>(
+        &mut self,
+        tally: &mut Tally,
+        change: impl FnOnce(&mut Session<Delivery>) -> T,
+    ) -> T {
+        let before = self.state.will_size();
+        let changed = change(&mut self.state);
+        Tally::more(&mut tally.state_bytes, self.state.will_size() as u64);
+        Tally::less(&mut tally.state_bytes, before as u64);
+        changed
+    }
+
+    /// Bytes of its filters and its will: counted anew, which is dear where there are many.
+    pub fn state_bytes(&self) -> u64 {
+        let filters = self.filters.iter().map(|filter| u64::from(subscription_size(filter)));
+        filters.sum::<u64>() + self.state.will_size() as u64
+    }
+
     /// Remembers a filter; false if it is remembered already.
     pub fn add_filter(&mut self, filter: &str) -> bool {
         match self.filters.binary_search_by(|known| (**known).cmp(filter)) {

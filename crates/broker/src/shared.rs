@@ -131,6 +131,17 @@ impl Shared {
         self.limits.stored_bytes.saturating_sub(stored)
     }
 
+    /// Bytes of subscriptions and wills that there may still be, likewise.
+    pub fn room_for_state(&self, untold: u64) -> u64 {
+        let kept = self.counters.state_bytes.load(Ordering::Relaxed).wrapping_add(untold);
+        self.limits.state_bytes.saturating_sub(kept)
+    }
+
+    /// Whether another session may begin, where a worker has begun `untold` of them in this tick, less those ended.
+    pub fn has_room_for_session(&self, untold: u64) -> bool {
+        self.counters.sessions.load(Ordering::Relaxed).wrapping_add(untold) < self.limits.sessions
+    }
+
     /// Whether a worker is so far behind that publishers have to wait.
     pub fn is_behind(&self, worker: usize) -> bool {
         self.on_the_way.get(worker).is_some_and(|bytes| bytes.load(Ordering::Relaxed) > MOST_ON_THE_WAY)

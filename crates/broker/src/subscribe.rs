@@ -10,12 +10,14 @@ use mqway_routing::{RetainedCursor, Scan};
 use mqway_session::server::{Fault, suback, unsuback};
 
 use crate::clients::Replay;
+use crate::counters::Tally;
 use crate::deliver::Grant;
 use crate::house::{House, too_many_levels};
 use crate::judge::Judged;
 use crate::mail::Mail;
 use crate::message::{Draft, time_left};
 use crate::retained::forget_expired;
+use crate::sessions::subscription_size;
 use crate::shared::{Agreed, SessionRef};
 
 /// Retained messages that are looked at before others get their turn.
@@ -88,6 +90,14 @@ impl House {
         if !known && home.filters.len() >= shared.limits.subscriptions {
             return Err(ReasonCode::QuotaExceeded);
         }
+        let size = if known { 0 } else { subscription_size(filter.as_str()) };
+        // So that who holds much leaves room for those who hold little. While less than half is taken nobody can.
+        let room = shared.room_for_state(self.desk.tally.state_bytes);
+        let is_short = room.saturating_sub(size.into()) < shared.limits.state_bytes / 2;
+        if size > 0 && is_short && home.state_bytes() + u64::from(size) > room {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        Tally::more(&mut self.desk.tally.state_bytes, size.into());
         if share.is_some() && home.load.is_none() {
             home.load = shared.loads.add();
             if let Some(load) = home.load {
@@ -166,6 +176,8 @@ impl House {
             let removed = shared.index.unsubscribe(filter, session).is_some();
             if let (true, Some(home)) = (removed, self.desk.sessions.find(session)) {
                 home.remove_filter(filter.as_str());
+                let size = subscription_size(filter.as_str());
+                Tally::less(&mut self.desk.tally.state_bytes, size.into());
                 if self.desk.wants(Phase::Unsubscribed) {
                     self.desk.tell(session, &Event::Unsubscribed { filter: filter.as_str() });
                 }

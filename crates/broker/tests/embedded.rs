@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mqway_broker::{Broker, Builder, Message, NotTaken};
 use mqway_codec::{PropertiesBuf, Property, Publish, TopicFilter};
@@ -72,7 +72,14 @@ fn a_subscriber_that_panics_leaves_nothing_behind() {
     let witness = broker.subscribe("a", usize::MAX).unwrap();
     broker.publish(Message::new("a", "x")).unwrap();
     assert_eq!(&*witness.recv_timeout(LONG).unwrap().topic, "a");
-    while broker.counters().snapshot().sessions > 1 {
+    drop(witness);
+    let end = Instant::now() + LONG;
+    let left = || {
+        let counts = broker.counters().snapshot();
+        (counts.sessions, counts.state_bytes)
+    };
+    while left() != (0, 0) {
+        assert!(Instant::now() < end, "{:?}", left());
         std::thread::yield_now();
     }
 }

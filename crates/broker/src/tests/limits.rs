@@ -147,6 +147,54 @@ fn subscriptions_and_topics_have_their_limits() {
 }
 
 #[test]
+fn sessions_were_begun_without_end() {
+    let mut world = World::new(1, 2, config(|config| config.limits.sessions = 2));
+    absent(&mut world);
+    world.connected(Version::V5, "b");
+    let refused = world.add(Options::new(Version::V5));
+    world.connect(refused, &Connect::new(Version::V5, "c"));
+    world.settle();
+    let is_quota =
+        |event: &Event| matches!(event, Event::Refused(notice) if notice.reason == ReasonCode::QuotaExceeded);
+    assert!(world.clients[refused].events.iter().any(is_quota));
+    assert_eq!((world.counts().sessions, world.counts().connects_over_sessions), (2, 1));
+    // Whoever has one may come back, and begin anew.
+    world.connected(Version::V5, "b");
+    world.connected(Version::V5, "absent");
+}
+
+#[test]
+fn long_filters_and_wills_added_up_without_end() {
+    let mut world = World::new(1, 1, config(|config| config.limits.state_bytes = 200_000));
+    let greedy = world.connected(Version::V5, "greedy");
+    let long = |number: usize| format!("{number}{}", "x".repeat(20_000));
+    let filters: Vec<_> = (0..5).map(long).collect();
+    let list: Vec<_> = filters.iter().map(|filter| (&**filter, QOS_0)).collect();
+    let codes = world.subscribe(greedy, &list);
+    let [ok, over] = [ReasonCode::Success, ReasonCode::QuotaExceeded];
+    assert_eq!(codes, [ok, ok, over, over, over]);
+    let other = world.connected(Version::V5, "other");
+    assert_eq!(world.subscribe(other, &[("a/#", QOS_0)]), [ok]);
+    world.unsubscribe(greedy, list[0].0);
+    assert_eq!(world.subscribe(greedy, &list[..1]), [ok]);
+
+    let will = vec![b'x'; 50_000];
+    for (name, accepted) in [("w1", true), ("w2", true), ("w3", false)] {
+        let client = world.add(Options::new(Version::V5));
+        let mut connect = Connect::new(Version::V5, name);
+        connect.will = Some(mqway_codec::Will::new("w", &will));
+        world.connect(client, &connect);
+        world.settle();
+        assert_eq!(world.clients[client].client.is_connected(), accepted, "{name}");
+    }
+    for client in 0..world.clients.len() {
+        world.cut(client);
+    }
+    world.settle();
+    assert_eq!((world.counts().state_bytes, world.counts().sessions), (0, 0));
+}
+
+#[test]
 fn retained_messages_are_limited_by_number_and_bytes() {
     let mut world = World::new(
         1,

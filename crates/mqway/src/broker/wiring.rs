@@ -110,7 +110,9 @@ fn offer(config: &mut Config, broker: &Broker) -> Result<(), Failure> {
     set(&mut limits.queue_bytes, broker.max_queued.map(Bytes::to_usize));
     set(&mut limits.stored_bytes, broker.max_stored.map(|bytes| bytes.0));
     set(&mut limits.queue_full, broker.queue_full.map(queue_full));
+    set(&mut limits.sessions, broker.max_sessions);
     set(&mut limits.subscriptions, broker.max_subscriptions);
+    set(&mut limits.state_bytes, broker.max_session_state.map(|bytes| bytes.0));
     set(&mut limits.topic_levels, broker.max_topic_levels);
     set(&mut limits.retained_messages, broker.max_retained_messages);
     set(&mut limits.retained_bytes, broker.max_retained.map(|bytes| bytes.0));
@@ -150,6 +152,7 @@ fn check(settings: &Settings) -> Result<(), Failure> {
         ("max_buffered", limits.max_buffered.is_some_and(|bytes| bytes.0 == 0)),
         ("max_buffered_per_connection", limits.max_buffered_per_connection.is_some_and(|bytes| bytes.0 == 0)),
         ("max_topic_levels", broker.max_topic_levels == Some(0)),
+        ("max_sessions", broker.max_sessions == Some(0)),
     ];
     if let Some((key, _)) = zero.iter().find(|(_, zero)| *zero) {
         return Err(Failure::usage(format_args!(

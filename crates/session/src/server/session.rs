@@ -19,6 +19,8 @@ pub struct Session<M> {
     pub(super) inbound: Inbound,
     sender: Option<Sender>,
     will: Option<Box<Will>>,
+    /// The client has taken its will back: it stays with the connection, and is never published.
+    will_is_revoked: bool,
     /// Seconds that it outlives the connection.
     expiry: u32,
     /// The most seconds that it may.
@@ -46,6 +48,7 @@ impl<M> Session<M> {
             inbound: Inbound::new(),
             sender: None,
             will: None,
+            will_is_revoked: false,
             expiry: 0,
             longest_expiry: 0,
             left: None,
@@ -55,6 +58,7 @@ impl<M> Session<M> {
     /// There is a connection. What was to happen without one does not. [MQTT-3.1.3-9]
     pub fn connected(&mut self, sender: Sender, granted: Granted, terms: &Terms, will: Option<Will>) {
         self.will = will.map(Box::new); // [MQTT-3.1.2-7]
+        self.will_is_revoked = false;
         self.left = None;
         self.expiry = granted.session_expiry;
         self.longest_expiry = terms.session_expiry;
@@ -70,6 +74,7 @@ impl<M> Session<M> {
 
     /// The connection is gone. Unless the client said otherwise, its will and the session's end become due.
     pub fn disconnected(&mut self, now: Duration) {
+        self.will = self.will.take().filter(|_| !self.will_is_revoked);
         self.sender = None;
         self.window = 0;
         self.outbound = self.outbound.take().filter(|outbound| !outbound.is_idle());
@@ -108,7 +113,7 @@ impl<M> Session<M> {
 
     /// The session ends now, whatever its expiry: the client begins a new one. Gives its will, if one waits.
     pub fn end(&mut self) -> Option<Box<Will>> {
-        self.will.take()
+        self.will.take().filter(|_| !self.will_is_revoked)
     }
 
     /// The sending half of the connection, while there is one.
@@ -121,6 +126,11 @@ impl<M> Session<M> {
     #[inline]
     pub fn is_connected(&self) -> bool {
         self.sender.is_some()
+    }
+
+    /// Bytes of the will that it holds.
+    pub fn will_size(&self) -> usize {
+        self.will.as_ref().map_or(0, |will| will.size())
     }
 
     /// Seconds that it outlives its connection.
@@ -243,7 +253,7 @@ impl<M> Session<M> {
 
     /// DISCONNECT takes it back. [MQTT-3.1.2-10]; 3.1.1: [MQTT-3.1.2-10]
     pub(super) fn forget_will(&mut self) {
-        self.will = None;
+        self.will_is_revoked = true;
     }
 
     /// DISCONNECT says how long the session is to stay.

@@ -19,7 +19,15 @@ pub struct Will {
     pub properties: PropertiesBuf,
 }
 
+/// Bytes of a will in memory beside what it says.
+const OVERHEAD: usize = 128;
+
 impl Will {
+    /// Bytes that it is counted for, where bytes are limited.
+    pub fn size(&self) -> usize {
+        self.topic.len() + self.payload.len() + self.properties.as_properties().as_bytes().len() + OVERHEAD
+    }
+
     /// A copy of what CONNECT says.
     pub fn of(will: &codec::Will<'_>) -> Will {
         let mut properties = PropertiesBuf::new();
