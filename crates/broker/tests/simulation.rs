@@ -15,12 +15,12 @@ const STEPS: usize = 150;
 const LONG_STEPS: usize = 10 * STEPS;
 
 /// Plays seeds on as many threads as there are processors.
-fn simulate_all(seeds: std::ops::Range<u64>, steps: usize) {
+fn simulate_all(seeds: std::ops::Range<u64>, steps: usize, thoughtful: bool) {
     let threads = std::thread::available_parallelism().map_or(2, |count| count.get()) as u64;
     let play = |first| {
         (seeds.start + first..seeds.end)
             .step_by(threads as usize)
-            .for_each(|seed| checks::simulate(seed, steps))
+            .for_each(|seed| checks::simulate(seed, steps, thoughtful))
     };
     std::thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|first| scope.spawn(move || play(first))).collect();
@@ -36,9 +36,17 @@ fn whatever_clients_and_links_do_everybody_gets_what_is_theirs() {
         Ok(seed) => {
             let seed = seed.parse().expect("MQWAY_SEED is a number");
             // Those of the long test have longer schedules.
-            checks::simulate(seed, if seed < SEEDS { STEPS } else { LONG_STEPS });
+            checks::simulate(seed, if seed < SEEDS { STEPS } else { LONG_STEPS }, false);
         }
-        Err(_) => simulate_all(0..SEEDS, STEPS),
+        Err(_) => simulate_all(0..SEEDS, STEPS, false),
+    }
+}
+
+#[test]
+fn hooks_that_take_their_time_change_nothing_of_that() {
+    match std::env::var("MQWAY_SEED") {
+        Ok(seed) => checks::simulate(seed.parse().expect("MQWAY_SEED is a number"), STEPS, true),
+        Err(_) => simulate_all(0..SEEDS / 4, STEPS, true),
     }
 }
 
@@ -46,7 +54,7 @@ fn whatever_clients_and_links_do_everybody_gets_what_is_theirs() {
 #[ignore = "long: many more seeds, and longer schedules"]
 fn whatever_clients_and_links_do_for_long_everybody_gets_what_is_theirs() {
     let most = if std::env::var_os("MQWAY_TEST_SHORT").is_some() { 100 } else { 2_000 };
-    simulate_all(SEEDS..SEEDS + most, LONG_STEPS);
+    simulate_all(SEEDS..SEEDS + most, LONG_STEPS, false);
 }
 
 #[test]

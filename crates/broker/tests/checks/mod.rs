@@ -15,10 +15,12 @@ mod presence;
 mod retained;
 mod schedule;
 mod shares;
+mod thoughts;
 mod wills;
 
 use choices::Choices;
 use schedule::Run;
+use thoughts::Thoughts;
 
 pub use bytes::broker_bytes;
 
@@ -33,15 +35,20 @@ const MOST_STEPS: usize = 300;
 
 /// Reads the input as a schedule of connects, subscriptions, messages, cuts and so on, and checks what comes of it.
 pub fn broker_schedule(input: &[u8]) {
-    Run::new(Choices::Bytes(input)).play(MOST_STEPS, false);
+    Run::new(Choices::Bytes(input), None).play(MOST_STEPS, false);
 }
 
-/// Plays the schedule that a seed decides.
+/// Plays the schedule that a seed decides; `thoughtful` with a hook that takes its time.
 ///
 /// # Panics
 /// With what is wrong, if anything is. The trace of all that happened is then printed, by a second run.
-pub fn simulate(seed: u64, steps: usize) {
-    let play = |traced| std::panic::catch_unwind(|| Run::new(Choices::of_seed(seed)).play(steps, traced));
+pub fn simulate(seed: u64, steps: usize, thoughtful: bool) {
+    let play = |traced| {
+        std::panic::catch_unwind(|| {
+            let thoughts = thoughtful.then(|| Thoughts::of_seed(seed));
+            Run::new(Choices::of_seed(seed), thoughts).play(steps, traced);
+        })
+    };
     if play(false).is_err() {
         eprintln!("seed {seed}, {steps} steps:");
         let fault = play(true).expect_err("the same seed does the same again");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::bytes::Hostile;
 use super::choices::Choices;
 use super::delivery::{self, Missing};
 use super::history::{Calm, History, LONGEST_EXPIRY};
+use super::thoughts::Thoughts;
 use super::{order, retained, shares, wills};
 
 /// Topics on which messages are retained.
@@ -42,13 +44,18 @@ pub struct Run<'a> {
     /// Bytes of the largest packet that each of them takes.
     largest: Vec<usize>,
     hostile: Hostile,
+    thoughts: Option<Arc<Thoughts>>,
     history: History,
 }
 
 impl<'a> Run<'a> {
-    pub fn new(mut choices: Choices<'a>) -> Run<'a> {
+    /// A run that is decided by these choices; with a hook that thinks, if there is one.
+    pub fn new(mut choices: Choices<'a>, thoughts: Option<Arc<Thoughts>>) -> Run<'a> {
         let seed = choices.below(65_536) as u64;
         let mut config = Config::default();
+        if let Some(thoughts) = &thoughts {
+            config.hooks = thoughts.hooks();
+        }
         config.terms.session_expiry = LONGEST_EXPIRY;
         config.terms.in_flight = NonZeroU16::new(1 + choices.below(20) as u16).unwrap();
         config.terms.receive_maximum = NonZeroU16::new(1 + choices.below(40) as u16).unwrap();
@@ -68,6 +75,7 @@ impl<'a> Run<'a> {
             actors: Vec::new(),
             largest: Vec::new(),
             hostile: Hostile::default(),
+            thoughts,
             history: History::default(),
             choices,
         };
@@ -164,8 +172,16 @@ impl<'a> Run<'a> {
     fn turn(&mut self) {
         self.exchange();
         let turns = 1 + self.choices.below(4) as u32;
-        self.broker.run(TURN * turns);
+        self.pass(TURN * turns);
         self.exchange();
+    }
+
+    /// Lets time pass, in which hooks think.
+    fn pass(&mut self, time: Duration) {
+        if let Some(thoughts) = &self.thoughts {
+            thoughts.go_on();
+        }
+        self.broker.run(time);
     }
 
     fn exchange(&mut self) {
@@ -289,8 +305,9 @@ impl<'a> Run<'a> {
                 self.reconnect();
             }
             let all = all && self.actors.iter().any(|actor| !actor.client.is_connected());
-            self.broker.run(TURN);
-            let is_quiet = self.broker.is_quiet() && self.history.deliveries.len() == before && !all;
+            self.pass(TURN);
+            let idle = self.thoughts.as_ref().is_none_or(|thoughts| thoughts.is_idle());
+            let is_quiet = idle && self.broker.is_quiet() && self.history.deliveries.len() == before && !all;
             quiet = if is_quiet { quiet + 1 } else { 0 };
             turns += 1;
             assert!(turns < MOST_TURNS, "the broker does not come to rest: {:?}", self.broker.left());
