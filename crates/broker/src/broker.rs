@@ -109,7 +109,10 @@ impl Broker {
     /// If an address cannot be listened at, or the system gives no thread.
     pub fn start(config: Config) -> Result<Broker, StartError> {
         let shared = Arc::new(Shared::new(&config, config.engine.workers.max(1), random_key()));
-        let Config { listeners, engine, sys_interval, .. } = config;
+        let Config { mut listeners, engine, sys_interval, .. } = config;
+        for (number, listener) in listeners.iter_mut().enumerate() {
+            shared.gates.guard(ListenerId(number), &mut listener.options);
+        }
         let enough = engine.limits.high_water;
         let engine = Engine::start(engine, listeners, |worker| {
             let sys = sys_interval.filter(|_| worker == 0).map(Sys::new);
@@ -172,7 +175,9 @@ impl Broker {
 
     /// Gives the connections that a listener accepts from now on other layers: a new certificate, say.
     pub fn reload_listener(&self, listener: ListenerId, options: &ServerOptions) {
-        self.engine.reload(listener, options);
+        let mut options = options.clone();
+        self.shared.gates.guard(listener, &mut options);
+        self.engine.reload(listener, &options);
     }
 
     /// Asks and tells these hooks from now on, in the place of those before. No connection is lost; what a hook was asked
@@ -183,6 +188,7 @@ impl Broker {
     /// If the broker has stopped, or is too busy: then some workers may have them and some not.
     pub fn set_hooks(&self, hooks: Hooks) -> Result<(), NotTaken> {
         let (hooks, poster) = (Arc::new(hooks), &self.handle.poster);
+        self.shared.gates.set_hooks(hooks.clone());
         (0..poster.workers()).try_for_each(|worker| {
             poster.post(worker, Mail::Hooks(hooks.clone())).map_err(|_| NotTaken::Busy)
         })

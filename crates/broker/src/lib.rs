@@ -18,6 +18,7 @@ mod core;
 mod counters;
 mod deliver;
 mod familiar;
+mod gates;
 mod guest;
 mod house;
 mod judge;

@@ -9,7 +9,7 @@ use mqway_session::server::{Exchange, Fault};
 use mqway_transport::facts::Facts;
 
 use crate::clients::State;
-use crate::core::{BrokerCore, Peer};
+use crate::core::BrokerCore;
 use crate::guest::{Enhanced, Guest, Stage, code_for};
 use crate::mail::Mail;
 
@@ -28,15 +28,17 @@ impl BrokerCore {
         let Some(hooked) = &self.house.desk.hooked else { return Ok(None) };
         let mut facts = facts.map_or_else(Facts::default, |facts| *facts);
         facts.peer = facts.peer.or_else(|| io.peer(conn));
-        let listener = self.house.shared.listener(origin);
-        hooked.hooks.accept(&listener, &facts)?;
+        let gates = &self.house.shared.gates;
+        let listener = gates.url(origin);
+        if !gates.has_asked(origin) {
+            hooked.hooks.accept(&listener, &facts)?;
+        }
         Ok(Some(Guest::new(conn, listener, facts)))
     }
 
     /// Turns a connection away that a hook will not have.
     pub(crate) fn turn_away(&mut self, io: &mut Io<Mail>, conn: ConnId, denial: &Denial) {
-        self.house.desk.tally.denied_accepts += 1;
-        log::info!("{}: not served: {denial}", Peer(io.peer(conn)));
+        self.house.shared.gates.note(denial, io.peer(conn));
         io.close(conn, CloseCode::POLICY);
     }
 

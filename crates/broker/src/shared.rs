@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use mqway_codec::SubscriptionId;
 use mqway_codec::{QoS, SubscribeOptions};
-use mqway_engine::Origin;
 use mqway_hooks::{Hooks, Refusals};
 use mqway_routing::{RetainedIndex, SubscriptionIndex};
 use mqway_session::server::Terms;
 
+use crate::gates::Gates;
 use crate::guest::WaitingRoom;
 use crate::loads::{LoadId, Loads};
 use crate::retained::{Publisher, Retained};
@@ -64,8 +64,7 @@ pub(crate) struct Shared {
     pub hooks: Arc<Hooks>,
     pub refusals: Refusals,
     pub waiting: WaitingRoom,
-    /// The URLs of the listeners.
-    listeners: Vec<Arc<str>>,
+    pub gates: Arc<Gates>,
     /// Workers that have not stopped.
     pub running: AtomicUsize,
     /// Bytes on their way to each worker.
@@ -77,30 +76,22 @@ pub(crate) struct Shared {
 impl Shared {
     pub fn new(config: &Config, workers: usize, key: u64) -> Shared {
         let Config { terms, limits, listeners, hooks, refusals, .. } = config;
+        let (hooks, counters) = (Arc::new(hooks.clone()), Arc::<Counters>::default());
         Shared {
             terms: terms.clone(),
             limits: limits.clone(),
-            hooks: Arc::new(hooks.clone()),
+            gates: Arc::new(Gates::new(listeners, hooks.clone(), counters.clone())),
+            hooks,
             refusals: *refusals,
             waiting: WaitingRoom::new(limits.hook_waiting, limits.hook_time),
-            listeners: listeners.iter().map(|listener| listener.url().to_string().into()).collect(),
             running: AtomicUsize::new(workers),
             index: Index::with_key(key),
             retained: RetainedIndex::with_key(key),
             loads: Loads::new(),
-            counters: Arc::default(),
+            counters,
             on_the_way: (0..workers).map(|_| AtomicI64::new(0)).collect(),
             key,
         }
-    }
-
-    /// The URL of the listener that accepted a connection.
-    pub fn listener(&self, origin: Origin) -> Arc<str> {
-        let listener = match origin {
-            Origin::Accepted(listener) => self.listeners.get(listener.0).cloned(),
-            Origin::Dialled(_) => None,
-        };
-        listener.unwrap_or_default()
     }
 
     /// The worker that a client is at home on.

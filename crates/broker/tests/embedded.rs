@@ -2,11 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mqway_broker::{Broker, Builder, Message, NotTaken};
-use mqway_codec::{PropertiesBuf, Property, Publish, TopicFilter};
-use mqway_engine::Bound;
+use mqway_codec::{PropertiesBuf, Property, Publish, ReasonCode, TopicFilter};
+use mqway_engine::{Bind, Bound, Listener};
+use mqway_hooks::{Accept, Denial, Hooks};
+use mqway_transport::facts::Facts;
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -152,4 +155,53 @@ fn a_plugin_publishes_subscribes_lists_and_ends_sessions() {
     let mut rest = Vec::new();
     client.read_to_end(&mut rest).unwrap();
     assert!(rest.is_empty() && server.sessions().is_empty());
+}
+
+/// Serves only who asks for it by the right header field.
+struct Doorman;
+
+impl Accept for Doorman {
+    fn name(&self) -> &str {
+        "doorman"
+    }
+
+    fn accept(&self, listener: &str, facts: &Facts) -> Result<(), Denial> {
+        assert_eq!(listener, "ws://127.0.0.1:0/mqtt");
+        let fields = facts.http.iter().flat_map(|http| &http.headers);
+        match fields.clone().find(|(name, _)| name == "authorization") {
+            Some((_, value)) if value == b"right" => Ok(()),
+            Some(_) => Err(Denial::not_authorized("doorman")),
+            None => Err(Denial::new(ReasonCode::BadUserNameOrPassword, "doorman")),
+        }
+    }
+}
+
+#[test]
+fn a_websocket_upgrade_is_refused_before_it_is_answered() {
+    let mut listener = Listener::new(Bind::tcp("127.0.0.1", 0));
+    listener.options.websocket = Some(Arc::default());
+    let broker = Broker::builder()
+        .listen(listener)
+        .configure(|config| config.hooks.add_accept(Arc::new(Doorman)))
+        .start()
+        .unwrap();
+    let Bound::Tcp(address) = broker.addresses()[0] else { panic!() };
+    let upgrade = |field: &str| {
+        let mut client = TcpStream::connect(address).unwrap();
+        let request = format!(
+            "GET /mqtt HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{field}\r\n"
+        );
+        client.write_all(request.as_bytes()).unwrap();
+        let mut status = [0; 12];
+        client.read_exact(&mut status).unwrap();
+        String::from_utf8_lossy(&status).into_owned()
+    };
+    assert_eq!(upgrade(""), "HTTP/1.1 401");
+    assert_eq!(upgrade("Authorization: wrong\r\n"), "HTTP/1.1 403");
+    assert_eq!(upgrade("Authorization: right\r\n"), "HTTP/1.1 101");
+    assert_eq!(broker.counters().snapshot().denied_accepts, 2);
+    // Without hooks everybody is served.
+    broker.set_hooks(Hooks::new()).unwrap();
+    assert_eq!(upgrade(""), "HTTP/1.1 101");
 }
