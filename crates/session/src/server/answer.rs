@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use mqway_codec::{
-    Connack, ConnectReturnCode, DecodeError, Disconnect, Fault as Malformed, Packet, PacketId, PacketType,
-    PropertiesBuf, Property, ReasonCode, ReasonCodes, Suback, Unsuback, Version,
+    Connack, ConnectReturnCode, DecodeError, Decoder, Disconnect, Fault as Malformed, Packet, PacketId,
+    PacketType, PropertiesBuf, Property, ReasonCode, ReasonCodes, Suback, Unsuback, Version,
 };
 
 /// A CONNACK that refuses, or a DISCONNECT.
@@ -121,6 +121,40 @@ pub fn acknowledge(
             out.extend_from_slice(&[first, 3, high, low, reason.code()]);
         }
         _ => out.extend_from_slice(&[first, 2, high, low]),
+    }
+}
+
+/// Puts words into the PUBACK, PUBREC, SUBACK or UNSUBACK of 5.0 that `out` ends with from `start` on, unless it would be
+/// larger than the client takes then. Whoever calls knows that the client wants to hear of problems. [MQTT-3.1.2-29]
+/// [MQTT-3.4.2-2], [MQTT-3.5.2-2], [MQTT-3.9.2-1], [MQTT-3.11.2-1]
+pub fn explain(text: &str, maximum_packet: u32, start: usize, out: &mut Vec<u8>) {
+    let mut words = PropertiesBuf::new();
+    let mut explained = Vec::new();
+    let (Some(bare), Ok(())) = (out.get(start..), words.push(Property::ReasonString(text))) else { return };
+    let properties = words.as_properties();
+    let mut decoder = Decoder::with_version(Version::V5, bare.len());
+    let encoded = match decoder.next(bare) {
+        Ok(Some((Packet::Puback(mut ack), _))) => {
+            ack.properties = properties;
+            Packet::Puback(ack).encode(Version::V5, &mut explained)
+        }
+        Ok(Some((Packet::Pubrec(mut ack), _))) => {
+            ack.properties = properties;
+            Packet::Pubrec(ack).encode(Version::V5, &mut explained)
+        }
+        Ok(Some((Packet::Suback(mut suback), _))) => {
+            suback.properties = properties;
+            Packet::Suback(suback).encode(Version::V5, &mut explained)
+        }
+        Ok(Some((Packet::Unsuback(mut unsuback), _))) => {
+            unsuback.properties = properties;
+            Packet::Unsuback(unsuback).encode(Version::V5, &mut explained)
+        }
+        _ => return,
+    };
+    if encoded.is_ok() && explained.len() <= maximum_packet as usize {
+        out.truncate(start);
+        out.extend_from_slice(&explained);
     }
 }
 

@@ -18,7 +18,7 @@ mod session;
 mod terms;
 mod will;
 
-pub use answer::{Refusal, acknowledge, answer_to_faulty, farewell, suback, unsuback};
+pub use answer::{Refusal, acknowledge, answer_to_faulty, explain, farewell, suback, unsuback};
 pub use auth::{Exchange, Turn};
 pub use fault::Fault;
 pub use hello::{Granted, Hello};
