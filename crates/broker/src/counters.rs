@@ -2,18 +2,22 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use mqway_codec::ReasonCode;
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// Live counters, shared by the workers.
         #[derive(Debug, Default)]
         pub struct Counters {
             $($(#[$doc])* pub $name: AtomicU64,)*
+            refusals: [[AtomicU64; 32]; 8],
         }
 
         /// The counters at one moment.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Snapshot {
             $($(#[$doc])* pub $name: u64,)*
+            refusals: [[u64; 32]; 8],
         }
 
         /// One worker's counts of a tick. Those that go both ways wrap below zero, and come right where they are added.
@@ -25,7 +29,11 @@ macro_rules! counters {
         impl Counters {
             /// Reads them all.
             pub fn snapshot(&self) -> Snapshot {
-                Snapshot { $($name: self.$name.load(Ordering::Relaxed),)* }
+                let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+                Snapshot {
+                    $($name: read(&self.$name),)*
+                    refusals: self.refusals.each_ref().map(|codes| codes.each_ref().map(read)),
+                }
             }
 
             /// Adds what a worker has gathered, which is then none.
@@ -40,7 +48,7 @@ macro_rules! counters {
         }
 
         impl Snapshot {
-            /// Every counter with its name, in a fixed order.
+            /// Every counter but [`Snapshot::refusals`] with its name, in a fixed order.
             pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
             }
@@ -62,27 +70,25 @@ counters! {
     /// CONNECTs refused, and first packets that were none.
     connects_refused,
     /// Connections that hooks did not have, before CONNECT.
-    denied_accepts,
-    /// CONNECTs that hooks refused because of the user name or the password.
-    denied_credentials,
-    /// CONNECTs that hooks refused for another reason.
-    denied_connects,
+    accepts_denied,
+    /// CONNECTs that hooks refused.
+    connects_denied,
     /// Messages from clients that hooks did not let be published.
-    denied_publishes,
-    /// Subscriptions that hooks did not allow.
-    denied_subscriptions,
-    /// Subscriptions that hooks did not let be ended.
-    denied_unsubscriptions,
+    publishes_denied,
+    /// Filters of SUBSCRIBE and UNSUBSCRIBE that hooks refused.
+    filters_denied,
     /// Messages to clients that hooks did not let be delivered.
-    denied_deliveries,
+    deliveries_denied,
     /// Wills that hooks did not let be published.
-    denied_wills,
+    wills_denied,
     /// Connections that hooks ended, by what they said or by panicking.
     ended_by_hooks,
     /// Connections whose authentication was over.
     authentications_expired,
-    /// Answers that hooks had promised, and that did not come in time, or were too many to wait for.
-    hooks_unanswered,
+    /// Answers that hooks promised and did not give in time.
+    hook_timeouts,
+    /// Answers of hooks that were not waited for, because too many connections were waiting.
+    hook_overloads,
     /// CONNECTs refused because too many came in a second.
     connects_over_rate,
     /// CONNECTs refused because as many sessions are, or as many bytes of wills, as may be.
@@ -145,6 +151,25 @@ counters! {
     share_redeliveries,
     /// Times that the reading of a publisher was stopped because another worker, or its own reader, was behind.
     pauses,
+}
+
+impl Counters {
+    /// Adds one to what was refused with this reason.
+    pub(crate) fn refuse(&self, reason: ReasonCode) {
+        let code = usize::from(reason.code());
+        self.refusals[code / 32][code % 32].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Snapshot {
+    /// What hooks have refused, by the reason that they gave; reasons that nobody gave are left out.
+    pub fn refusals(&self) -> impl Iterator<Item = (ReasonCode, u64)> {
+        let count = |reason: &ReasonCode| {
+            let code = usize::from(reason.code());
+            (*reason, self.refusals[code / 32][code % 32])
+        };
+        ReasonCode::ALL.iter().map(count).filter(|(_, count)| *count > 0)
+    }
 }
 
 impl Tally {

@@ -509,6 +509,9 @@ fn give_up(
     unwritten: &Unwritten,
 ) -> Option<Delivery> {
     tally.unwritten(unwritten);
+    if let Unwritten::Denied(reason) = unwritten {
+        shared.counters.refuse(*reason);
+    }
     let delivery = kept.and_then(|(qos, id)| home.state.give_up(qos, id))?;
     release(tally, shared, home, &delivery);
     Some(delivery)
@@ -544,7 +547,7 @@ impl Tally {
         match unwritten {
             Unwritten::Expired => self.dropped_expired += 1,
             Unwritten::TooLarge => self.dropped_too_large += 1,
-            Unwritten::Denied => self.denied_deliveries += 1,
+            Unwritten::Denied(_) => self.deliveries_denied += 1,
         }
     }
 }

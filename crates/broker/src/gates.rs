@@ -72,7 +72,8 @@ impl Gates {
 
     /// Counts and logs that a connection is not served.
     pub fn note(&self, denial: &Denial, peer: Option<SocketAddr>) {
-        self.counters.denied_accepts.fetch_add(1, Ordering::Relaxed);
+        self.counters.accepts_denied.fetch_add(1, Ordering::Relaxed);
+        self.counters.refuse(denial.reason);
         log::info!("{}: not served: {denial}", Peer(peer));
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Guest {
     pub client: Client,
     pub progress: Progress,
     pub stage: Stage,
+    /// Its client of 5.0 wants to hear in words why it is refused something.
+    pub explains: bool,
     /// Present while an answer is awaited.
     pub wait: Option<Wait>,
     /// When its authentication is over.
@@ -158,6 +160,7 @@ impl Guest {
             client: Client::new(conn.to_bits(), listener, facts),
             progress: Progress::default(),
             stage: Stage::New,
+            explains: false,
             wait: None,
             expires: None,
             enhanced: None,

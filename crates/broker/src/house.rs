@@ -176,7 +176,7 @@ impl House {
         self.acknowledge(incoming, reason, author);
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn acknowledge(&mut self, incoming: &Incoming<'_>, reason: ReasonCode, author: &Author) {
         if let Some(id) = incoming.publish.packet_id
             && let Some(home) = self.desk.sessions.find(author.session)
@@ -195,7 +195,7 @@ impl House {
     }
 
     /// The walk of one message of a client: retain it, find who gets it, take it there.
-    #[inline]
+    #[inline(always)] // Into `take_over`, though another one calls it, too: it is called for every message.
     pub(crate) fn publish(
         &mut self,
         io: &mut Io<Mail>,

@@ -1,9 +1,11 @@
 //! PUBLISH, SUBSCRIBE and UNSUBSCRIBE before hooks.
 
+use std::borrow::Cow;
+
 use mqway_codec::{Auth, Packet, PacketType, QoS, ReasonCode, Subscribe, TopicFilter, Unsubscribe, Version};
 use mqway_engine::{ConnId, Io};
 use mqway_hooks::{Denial, Event, Filter, Message, Outcome, Phase, RefusedPublish, Step, Subscription};
-use mqway_session::server::{Fault, Incoming};
+use mqway_session::server::{Fault, Incoming, explain};
 
 use crate::clients::Author;
 use crate::guest::{Guest, code_for};
@@ -11,8 +13,20 @@ use crate::house::{House, Then};
 use crate::mail::Mail;
 use crate::shared::SessionRef;
 
-/// What hooks have made of the filters of a SUBSCRIBE or UNSUBSCRIBE, in their order.
-pub(crate) type Judged<T> = Vec<Result<T, ReasonCode>>;
+/// What hooks have made of the filters of a SUBSCRIBE or UNSUBSCRIBE.
+pub(crate) struct Judged<T> {
+    /// In their order; none if nobody was asked.
+    pub each: Vec<Result<T, ReasonCode>>,
+    /// What the client is told of the first that was refused.
+    pub say: Option<Cow<'static, str>>,
+}
+
+impl<T> Judged<T> {
+    /// As they came.
+    fn unasked() -> Judged<T> {
+        Judged { each: Vec::new(), say: None }
+    }
+}
 
 impl House {
     /// Publishes a message of a client and acknowledges it, if hooks let it, and as they have changed it.
@@ -42,7 +56,7 @@ impl House {
                 if guest.wait(&self.shared.waiting, io.now()) {
                     break outcome;
                 }
-                self.desk.tally.hooks_unanswered += 1;
+                self.desk.tally.hook_overloads += 1;
                 guest.give_up_waiting();
             };
             match outcome {
@@ -84,9 +98,10 @@ impl House {
     /// A message that hooks do not let be published: how its client hears of it depends on the version and the QoS.
     fn deny_publish(&mut self, incoming: &Incoming<'_>, author: &Author, denial: Denial) -> Result<(), Then> {
         let qos = incoming.publish.qos;
-        self.desk.tally.denied_publishes += 1;
+        self.desk.tally.publishes_denied += 1;
+        self.shared.counters.refuse(denial.reason);
         self.log_denied(author.session, format_args!("PUBLISH to {:?}", incoming.topic), &denial);
-        self.desk.tell_dropped(author.session, incoming.topic, "denied_publishes");
+        self.desk.tell_dropped(author.session, incoming.topic, "publishes_denied");
         let says_why = author.version == Version::V5 && qos != QoS::AtMostOnce;
         if denial.ends || (!says_why && self.shared.refusals.publish == RefusedPublish::Close) {
             return Err(Then::Deny(denial));
@@ -94,11 +109,22 @@ impl House {
         // Before 5.0 the reason is not said: the client takes the message for delivered, and plays PUBREL and PUBCOMP
         // whole. 3.1.1: [MQTT-3.3.5-2]
         let packet_type = if qos == QoS::ExactlyOnce { PacketType::Pubrec } else { PacketType::Puback };
+        let start = self.answer.len();
         self.acknowledge(incoming, code_for(&denial, packet_type), author);
+        self.explain(author.session, denial.say.as_deref(), start);
         Ok(())
     }
 
-    pub(crate) fn log_denied(&mut self, session: SessionRef, what: std::fmt::Arguments<'_>, denial: &Denial) {
+    /// Puts words into an answer that begins at `start`, where the client wants any and takes them.
+    pub(crate) fn explain(&mut self, session: SessionRef, text: Option<&str>, start: usize) {
+        let (Some(text), Some(home)) = (text, self.desk.sessions.find(session)) else { return };
+        let wants = home.guest.as_ref().is_some_and(|guest| guest.explains);
+        if let Some(sender) = home.state.sender().filter(|_| wants) {
+            explain(text, sender.maximum_packet(), start, &mut self.answer);
+        }
+    }
+
+    fn log_denied(&mut self, session: SessionRef, what: std::fmt::Arguments<'_>, denial: &Denial) {
         if let Some(guest) = self.desk.sessions.find(session).and_then(|home| home.guest.as_deref()) {
             log::info!("{}: {what} denied: {denial}", guest.client);
         }
@@ -115,10 +141,10 @@ impl House {
         subscribe: &Subscribe<'a>,
     ) -> Result<Judged<Subscription<'a>>, Then> {
         let Some(hooked) = self.desk.hooked.as_mut().filter(|hooked| hooked.wants(Phase::Subscribe)) else {
-            return Ok(Vec::new());
+            return Ok(Judged::unasked());
         };
         let guest = self.desk.sessions.find(session).and_then(|home| home.guest.as_deref_mut());
-        let Some(guest) = guest else { return Ok(Vec::new()) };
+        let Some(guest) = guest else { return Ok(Judged::unasked()) };
         let (mut judged, mut denials) = (Vec::new(), Vec::new());
         guest.progress.begin();
         for one in subscribe.subscriptions.iter() {
@@ -133,7 +159,7 @@ impl House {
                     self.desk.tally.packets_received -= 1;
                     return Err(Then::Wait);
                 }
-                self.desk.tally.hooks_unanswered += 1;
+                self.desk.tally.hook_overloads += 1;
                 guest.give_up_waiting();
             };
             match outcome {
@@ -145,9 +171,8 @@ impl House {
             }
         }
         guest.progress.end();
-        self.desk.tally.denied_subscriptions += denials.len() as u64;
-        self.heed(session, "SUBSCRIBE to", denials)?;
-        Ok(judged)
+        let say = self.heed(session, "SUBSCRIBE to", denials)?;
+        Ok(Judged { each: judged, say })
     }
 
     /// Has hooks judge the filters of an UNSUBSCRIBE. Empty if there is nobody who would.
@@ -160,10 +185,10 @@ impl House {
         unsubscribe: &Unsubscribe<'a>,
     ) -> Result<Judged<Filter<'a>>, Then> {
         let Some(hooked) = self.desk.hooked.as_mut().filter(|hooked| hooked.wants(Phase::Unsubscribe)) else {
-            return Ok(Vec::new());
+            return Ok(Judged::unasked());
         };
         let guest = self.desk.sessions.find(session).and_then(|home| home.guest.as_deref_mut());
-        let Some(guest) = guest else { return Ok(Vec::new()) };
+        let Some(guest) = guest else { return Ok(Judged::unasked()) };
         let (mut judged, mut denials) = (Vec::new(), Vec::new());
         for one in unsubscribe.filters.iter() {
             let mut filter = Filter::new(one);
@@ -175,25 +200,28 @@ impl House {
                 }
             }
         }
-        self.desk.tally.denied_unsubscriptions += denials.len() as u64;
-        self.heed(session, "UNSUBSCRIBE from", denials)?;
-        Ok(judged)
+        let say = self.heed(session, "UNSUBSCRIBE from", denials)?;
+        Ok(Judged { each: judged, say })
     }
 
-    /// Logs denials; one may end the connection.
+    /// Logs denials, one of which may end the connection. Gives back what the client is told.
     fn heed(
         &mut self,
         session: SessionRef,
         what: &str,
         denials: Vec<(TopicFilter<'_>, Denial)>,
-    ) -> Result<(), Then> {
+    ) -> Result<Option<Cow<'static, str>>, Then> {
+        let mut say = None;
+        self.desk.tally.filters_denied += denials.len() as u64;
         for (filter, denial) in denials {
+            self.shared.counters.refuse(denial.reason);
             self.log_denied(session, format_args!("{what} {:?}", filter.as_str()), &denial);
             if denial.ends {
                 return Err(Then::Deny(denial));
             }
+            say = say.or(denial.say);
         }
-        Ok(())
+        Ok(say)
     }
 
     /// AUTH of an accepted client: it authenticates itself again.

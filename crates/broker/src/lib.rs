@@ -5,6 +5,8 @@
 //! and whoever accepts its connection hands that over once CONNECT is read. A message is taken to sessions of the same
 //! worker by a direct call, and to others in the batch that each worker gives each other one at the end of a tick.
 //!
+//! With [`Config::hooks`] others decide who connects and what flows; see [`hooks`].
+//!
 //! The walk of one message can be read from `house.rs` (serve, publish) through `deliver.rs` (distribute, deliver,
 //! pump) to `writer.rs`.
 

@@ -81,6 +81,8 @@ impl BrokerCore {
                 return len;
             }
             guest.client.greet(connect);
+            let wants_words = connect.properties.request_problem_information().unwrap_or(true);
+            guest.explains = connect.version == Version::V5 && wants_words;
             if let Some(method) = connect.properties.authentication_method() {
                 return self.begin_exchange(io, conn, connect, guest, method, len);
             }
@@ -153,7 +155,7 @@ impl BrokerCore {
             if !matches!(outcome, Outcome::Wait(_)) || guest.wait(&house.shared.waiting, io.now()) {
                 return outcome;
             }
-            house.desk.tally.hooks_unanswered += 1;
+            house.desk.tally.hook_overloads += 1;
             guest.give_up_waiting();
         }
     }
@@ -177,11 +179,8 @@ impl BrokerCore {
         denial: &Denial,
     ) {
         let reason = code_for(denial, PacketType::Connack);
-        let tally = &mut self.house.desk.tally;
-        match reason {
-            ReasonCode::BadUserNameOrPassword => tally.denied_credentials += 1,
-            _ => tally.denied_connects += 1,
-        }
+        self.house.desk.tally.connects_denied += 1;
+        self.house.shared.counters.refuse(denial.reason);
         log::info!("{}: refused: {denial}", guest.client);
         self.refuse_saying(io, conn, connect, reason, denial.say.as_deref().unwrap_or_default());
     }

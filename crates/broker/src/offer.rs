@@ -39,10 +39,11 @@ impl Hooked {
         if judged && let Err(denial) = self.hooks.deliver(&mut guest.client, &mut message) {
             // Not for all to see: it may happen with each message, and is nothing that the client has done.
             log::debug!("{}: PUBLISH of {:?} not delivered: {denial}", guest.client, letter.topic);
+            let reason = denial.reason;
             if denial.ends {
                 self.condemned.push((conn, denial));
             }
-            return Err(Unwritten::Denied);
+            return Err(Unwritten::Denied(reason));
         }
         let written = if message.is_changed() {
             let kept = without_own(&message);
@@ -115,8 +116,9 @@ impl House {
             Ok(()) => Some(will),
             Err(denial) => {
                 log::info!("{client_id:?}: its will to {:?} is not published: {denial}", will.topic);
-                self.desk.tally.denied_wills += 1;
-                self.tell_of(client_id, &Event::Dropped { topic: &will.topic, why: "denied_wills" });
+                self.desk.tally.wills_denied += 1;
+                self.shared.counters.refuse(denial.reason);
+                self.tell_of(client_id, &Event::Dropped { topic: &will.topic, why: "wills_denied" });
                 None
             }
         }

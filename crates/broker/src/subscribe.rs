@@ -40,7 +40,7 @@ impl House {
         let mut replays = Vec::new();
         // [MQTT-3.8.4-5]: one after the other, as if each had come alone.
         for (at, sent) in subscribe.subscriptions.iter().enumerate() {
-            let wanted = match judged.get(at) {
+            let wanted = match judged.each.get(at) {
                 None => Ok(sent),
                 Some(Ok(changed)) => as_changed(changed),
                 Some(Err(reason)) => Err(*reason),
@@ -50,7 +50,7 @@ impl House {
                     codes.push(ReasonCode::granted(granted)); // [MQTT-3.8.4-7]
                     replays.extend(replay);
                     if self.desk.wants(Phase::Subscribed) {
-                        let filter = judged.get(at).and_then(|one| one.as_ref().ok());
+                        let filter = judged.each.get(at).and_then(|one| one.as_ref().ok());
                         let filter = filter.map_or(sent.filter.as_str(), |one| one.filter.as_str());
                         self.desk.tell(session, &Event::Subscribed { filter, qos: granted });
                     }
@@ -68,6 +68,7 @@ impl House {
         // [MQTT-3.8.4-1], [MQTT-3.8.4-2], [MQTT-3.8.4-6]
         let start = self.answer.len();
         suback(version, subscribe.packet_id, codes.as_codes(), &mut self.answer);
+        self.explain(session, judged.say.as_deref(), start);
         self.check_answer(session, start)?;
         if let Some(home) = self.desk.sessions.find(session) {
             home.add_replays(replays);
@@ -164,7 +165,7 @@ impl House {
         let mut codes = ReasonCodesBuf::new();
         // [MQTT-3.10.4-6]
         for (at, sent) in unsubscribe.filters.iter().enumerate() {
-            let filter = match judged.get(at) {
+            let filter = match judged.each.get(at) {
                 None => sent,
                 Some(Ok(changed)) => TopicFilter::new(changed.as_str()).unwrap_or(sent),
                 Some(Err(reason)) => {
@@ -187,6 +188,7 @@ impl House {
         // [MQTT-3.10.4-4], [MQTT-3.10.4-5]
         let start = self.answer.len();
         unsuback(version, unsubscribe.packet_id, codes.as_codes(), &mut self.answer);
+        self.explain(session, judged.say.as_deref(), start);
         self.check_answer(session, start)
     }
 

@@ -28,7 +28,7 @@ impl BrokerCore {
         let Some(guest) = self.guest(conn) else { return };
         guest.give_up_waiting();
         log::warn!("{}: a hook gave no answer in time", guest.client);
-        self.house.desk.tally.hooks_unanswered += 1;
+        self.house.desk.tally.hook_timeouts += 1;
         self.go_on_judging(io, conn);
     }
 

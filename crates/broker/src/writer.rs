@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mqway_codec::{PacketId, Properties, PropertiesBuf, Publish, QoS, SubscriptionId, Version};
+use mqway_codec::{PacketId, Properties, PropertiesBuf, Publish, QoS, ReasonCode, SubscriptionId, Version};
 use mqway_engine::{ConnId, Io};
 use mqway_session::server::{Copy, NotSent, Sender};
 
@@ -48,8 +48,8 @@ pub(crate) struct Letter<'a> {
 pub(crate) enum Unwritten {
     Expired,
     TooLarge,
-    /// Hooks do not let it.
-    Denied,
+    /// Hooks do not let it, for this reason.
+    Denied(ReasonCode),
 }
 
 impl Unwritten {
@@ -58,7 +58,7 @@ impl Unwritten {
         match self {
             Unwritten::Expired => "dropped_expired",
             Unwritten::TooLarge => "dropped_too_large",
-            Unwritten::Denied => "denied_deliveries",
+            Unwritten::Denied(_) => "deliveries_denied",
         }
     }
 }

@@ -200,7 +200,7 @@ fn a_websocket_upgrade_is_refused_before_it_is_answered() {
     assert_eq!(upgrade(""), "HTTP/1.1 401");
     assert_eq!(upgrade("Authorization: wrong\r\n"), "HTTP/1.1 403");
     assert_eq!(upgrade("Authorization: right\r\n"), "HTTP/1.1 101");
-    assert_eq!(broker.counters().snapshot().denied_accepts, 2);
+    assert_eq!(broker.counters().snapshot().accepts_denied, 2);
     // Without hooks everybody is served.
     broker.set_hooks(Hooks::new()).unwrap();
     assert_eq!(upgrade(""), "HTTP/1.1 101");

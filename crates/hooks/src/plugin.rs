@@ -74,10 +74,10 @@ pub trait Server: Send + Sync {
         each: Box<dyn FnMut(&Publish<'_>) -> bool + Send>,
     ) -> Result<(), PluginError>;
 
-    /// All sessions, or connections; takes its time.
+    /// All sessions, or connections; takes its time, and so is nothing for a hook to call while its worker waits.
     fn sessions(&self) -> Vec<SessionInfo>;
 
-    /// Ends a session with its connection. Whether there was one.
+    /// Ends a session with its connection. Whether there was one. It takes its time, too.
     fn end_session(&self, client_id: &str) -> bool;
 }
 

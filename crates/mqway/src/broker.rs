@@ -62,7 +62,11 @@ fn report(counters: &Counters, engine: &mqway_engine::Counters) {
     log::logger().flush();
     let (broker, engine) = (counters.snapshot(), engine.snapshot());
     let all = broker.each().chain(engine.each());
-    let counts: serde_json::Map<_, _> = all.map(|(name, count)| (name.to_owned(), count.into())).collect();
+    let mut counts: serde_json::Map<_, _> =
+        all.map(|(name, count)| (name.to_owned(), count.into())).collect();
+    let refusals: serde_json::Map<_, _> =
+        broker.refusals().map(|(reason, count)| (reason.name().to_owned(), count.into())).collect();
+    counts.insert("refusals".to_owned(), refusals.into());
     say(serde_json::Value::Object(counts));
 }
 

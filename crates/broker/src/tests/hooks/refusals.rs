@@ -1,6 +1,6 @@
 //! What a refusal means on the wire, in each version.
 
-use mqway_codec::{Connect, PacketId, QoS, ReasonCode, Version, Will};
+use mqway_codec::{Connect, PacketId, Property, QoS, ReasonCode, Version, Will};
 use mqway_hooks::{Denial, Phase, RefusedPublish, RefusedWill};
 use mqway_session::client::{Event, Options, Outcome};
 
@@ -38,7 +38,7 @@ fn a_connection_that_is_not_had_is_closed_before_it_says_anything() {
     world.connect(client, &Connect::new(Version::V5, "x"));
     world.settle();
     assert!(world.clients[client].remote.is_none());
-    assert_eq!((world.counts().denied_accepts, world.counts().connects), (1, 0));
+    assert_eq!((world.counts().accepts_denied, world.counts().connects), (1, 0));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_login_is_refused_in_the_words_of_its_version() {
             assert_eq!(says, version == Version::V5);
             assert!(world.clients[client].remote.is_none());
             let counts = world.counts();
-            assert_eq!(counts.denied_credentials + counts.denied_connects, 1);
+            assert_eq!(counts.connects_denied, 1);
             assert_eq!(counts.sessions, 0);
         }
     }
@@ -92,7 +92,7 @@ fn a_publish_is_refused_as_its_version_and_its_qos_allow() {
                 let answers = version == Version::V5 && qos > QoS::AtMostOnce;
                 let closes = policy == RefusedPublish::Close && !answers;
                 assert_eq!(world.clients[client].remote.is_none(), closes, "{version} {qos} {policy:?}");
-                assert_eq!(world.counts().denied_publishes, 1);
+                assert_eq!(world.counts().publishes_denied, 1);
                 assert_eq!(script.log(), ["publish secret"]);
                 if closes {
                     let told = (version == Version::V5).then_some(ReasonCode::QuotaExceeded);
@@ -166,7 +166,8 @@ fn refused_filters_leave_the_others_their_places() {
             world.publish(client, message(topic, "x", QoS::AtMostOnce));
         }
         assert_eq!(world.got(client), ["a x"]);
-        assert_eq!((world.counts().denied_subscriptions, world.counts().denied_unsubscriptions), (1, 1));
+        assert_eq!(world.counts().filters_denied, 2);
+        assert_eq!(world.counts().refusals().collect::<Vec<_>>(), [(ReasonCode::QuotaExceeded, 2)]);
     }
     // 3.1 has no word for it.
     let script = Script::at(&[Phase::Subscribe]).when(Phase::Subscribe, "b", no());
@@ -232,4 +233,44 @@ fn without_hooks_nothing_is_known_of_a_connection() {
     world.connected(Version::V5, "x");
     let desk = &world.sim.core(0).house.desk;
     assert!(desk.hooked.is_none());
+}
+
+#[test]
+fn words_go_to_those_who_want_them_and_have_room_for_them() {
+    let words = |world: &World, client: usize| -> Vec<Option<String>> {
+        let properties = world.clients[client].events.iter().filter_map(|event| match event {
+            Event::Published { outcome: Outcome::Answered(receipt), .. } => Some(&receipt.properties),
+            Event::Answered { properties, .. } => Some(properties),
+            _ => None,
+        });
+        properties.map(|one| one.as_properties().reason_string().map(str::to_owned)).collect()
+    };
+    for (wants, room) in [(true, 1_000), (false, 1_000), (true, 12)] {
+        let script = Script::at(&[Phase::Publish, Phase::Subscribe, Phase::Unsubscribe])
+            .when(Phase::Publish, "a", no())
+            .when(Phase::Subscribe, "a", no())
+            .when(Phase::Unsubscribe, "b", no());
+        let mut config = script.config();
+        // So that CONNACK has nothing to say, and little room is enough.
+        config.terms.topic_alias_maximum = 0;
+        let mut world = World::new(1, 1, config);
+        let client = world.add(Options { maximum_packet: room, ..Options::new(Version::V5) });
+        let asked = properties(&[Property::RequestProblemInformation(wants)]);
+        let mut connect = Connect::new(Version::V5, "x");
+        connect.properties = asked.as_properties();
+        world.connect(client, &connect);
+        world.settle();
+        for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            world.publish(client, message("a", "", qos));
+        }
+        // [MQTT-3.1.2-24], [MQTT-3.1.2-29], [MQTT-3.4.2-2], [MQTT-3.5.2-2]
+        let expected = (wants && room > 100).then(|| "not today".to_owned());
+        assert_eq!(words(&world, client), [expected.clone(), expected.clone()]);
+        // [MQTT-3.9.2-1], [MQTT-3.11.2-1]
+        world.subscribe(client, &[("b", QOS_0), ("a", QOS_0)]);
+        assert_eq!(words(&world, client), std::slice::from_ref(&expected));
+        world.clients[client].events.clear();
+        world.unsubscribe(client, "b");
+        assert_eq!(words(&world, client), [expected]);
+    }
 }

@@ -127,8 +127,8 @@ fn an_answer_that_never_comes_is_none_after_a_while() {
     let refused =
         |event: &Event| matches!(event, Event::Refused(notice) if notice.reason == ReasonCode::ServerBusy);
     assert!(world.clients[slow].events.iter().any(refused));
-    assert_eq!(world.counts().hooks_unanswered, 2);
-    assert_eq!(world.counts().denied_publishes, 1);
+    assert_eq!(world.counts().hook_timeouts, 2);
+    assert_eq!(world.counts().publishes_denied, 1);
     assert_eq!(world.shared.waiting.occupied(), 0);
     // What comes now comes too late.
     script.ticket().allow();
@@ -178,7 +178,7 @@ fn no_more_wait_than_may() {
         let busy = |event: &Event| matches!(event, Event::Refused(notice) if notice.reason == ReasonCode::ServerBusy);
         far.events.iter().any(busy)
     });
-    assert_eq!((refused.count(), world.counts().hooks_unanswered), (900, 900));
+    assert_eq!((refused.count(), world.counts().hook_overloads), (900, 900));
     for _ in 0..script.tickets() {
         script.ticket().allow();
     }
@@ -220,5 +220,5 @@ fn hooks_are_replaced_without_losing_a_connection() {
         assert!(world.clients[one].client.is_connected());
     }
     assert_eq!(third.log(), ["publish a"; 3]);
-    assert_eq!(world.counts().denied_publishes, 3);
+    assert_eq!(world.counts().publishes_denied, 3);
 }
