@@ -200,7 +200,7 @@ impl BrokerCore {
         let Some(home) = house.desk.sessions.find(session) else { return };
         let expires = guest.as_ref().and_then(|guest| guest.expires);
         if let Some(guest) = &mut guest {
-            guest.client.client_id = client_id.into();
+            guest.settled(client_id);
         }
         home.guest = guest;
         home.conn = Some(conn);

@@ -194,6 +194,15 @@ impl Guest {
         }
     }
 
+    /// It is accepted by this name; what it has logged in with is not needed any more.
+    pub fn settled(&mut self, client_id: &str) {
+        self.client.client_id = client_id.into();
+        self.stage = Stage::Agreed(None);
+        if let Some(enhanced) = &mut self.enhanced {
+            (enhanced.last, enhanced.connect) = (None, Box::default());
+        }
+    }
+
     /// It is authenticated for as long as hooks say.
     pub fn authenticated(&mut self, now: Duration) {
         self.expires = self.client.lifetime.map(|lifetime| now.saturating_add(lifetime));

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use mqway_codec::{Auth, Packet, PacketType, QoS, ReasonCode, Subscribe, TopicFilter, Unsubscribe, Version};
+use mqway_codec::{
+    Auth, Packet, PacketType, PropertyId, QoS, ReasonCode, Subscribe, TopicFilter, Unsubscribe, Version,
+};
 use mqway_engine::{ConnId, Io};
 use mqway_hooks::{Denial, Event, Filter, Message, Outcome, Phase, RefusedPublish, Step, Subscription};
 use mqway_session::server::{Fault, Incoming, explain};
@@ -11,7 +13,11 @@ use crate::clients::Author;
 use crate::guest::{Guest, code_for};
 use crate::house::{House, Then};
 use crate::mail::Mail;
+use crate::offer::without;
 use crate::shared::SessionRef;
+
+/// Filters of one packet that hooks are asked for; those behind are refused.
+pub(crate) const MOST_JUDGED: usize = 4_096;
 
 /// What hooks have made of the filters of a SUBSCRIBE or UNSUBSCRIBE.
 pub(crate) struct Judged<T> {
@@ -74,6 +80,8 @@ impl House {
         let reason = if message.is_changed() {
             let mut publish = message.as_publish();
             publish.retain &= self.shared.terms.retain;
+            let kept = without(&message, &[PropertyId::SubscriptionIdentifier]); // [MQTT-3.3.4-6]
+            publish.properties = kept.as_properties();
             let changed = Incoming { topic: publish.topic, publish };
             self.publish(io, &changed, None, author)
         } else {
@@ -147,7 +155,11 @@ impl House {
         let Some(guest) = guest else { return Ok(Judged::unasked()) };
         let (mut judged, mut denials) = (Vec::new(), Vec::new());
         guest.progress.begin();
-        for one in subscribe.subscriptions.iter() {
+        for (number, one) in subscribe.subscriptions.iter().enumerate() {
+            if number >= MOST_JUDGED {
+                judged.push(Err(ReasonCode::QuotaExceeded));
+                continue;
+            }
             let (outcome, wanted) = loop {
                 let mut wanted = Subscription::new(one.filter, one.options);
                 let Guest { client, progress, .. } = guest;
@@ -171,6 +183,7 @@ impl House {
             }
         }
         guest.progress.end();
+        self.desk.tally.filters_denied += judged.iter().filter(|one| one.is_err()).count() as u64;
         let say = self.heed(session, "SUBSCRIBE to", denials)?;
         Ok(Judged { each: judged, say })
     }
@@ -190,7 +203,11 @@ impl House {
         let guest = self.desk.sessions.find(session).and_then(|home| home.guest.as_deref_mut());
         let Some(guest) = guest else { return Ok(Judged::unasked()) };
         let (mut judged, mut denials) = (Vec::new(), Vec::new());
-        for one in unsubscribe.filters.iter() {
+        for (number, one) in unsubscribe.filters.iter().enumerate() {
+            if number >= MOST_JUDGED {
+                judged.push(Err(ReasonCode::ImplementationSpecificError)); // There is no nearer code.
+                continue;
+            }
             let mut filter = Filter::new(one);
             match hooked.hooks.unsubscribe(&mut guest.client, &mut filter) {
                 Ok(()) => judged.push(Ok(filter)),
@@ -200,6 +217,7 @@ impl House {
                 }
             }
         }
+        self.desk.tally.filters_denied += judged.iter().filter(|one| one.is_err()).count() as u64;
         let say = self.heed(session, "UNSUBSCRIBE from", denials)?;
         Ok(Judged { each: judged, say })
     }
@@ -212,7 +230,6 @@ impl House {
         denials: Vec<(TopicFilter<'_>, Denial)>,
     ) -> Result<Option<Cow<'static, str>>, Then> {
         let mut say = None;
-        self.desk.tally.filters_denied += denials.len() as u64;
         for (filter, denial) in denials {
             self.shared.counters.refuse(denial.reason);
             self.log_denied(session, format_args!("{what} {:?}", filter.as_str()), &denial);

@@ -46,7 +46,7 @@ impl Hooked {
             return Err(Unwritten::Denied(reason));
         }
         let written = if message.is_changed() {
-            let kept = without_own(&message);
+            let kept = without(&message, &OWN);
             let changed = Letter {
                 serial: 0,
                 raw: None,
@@ -70,13 +70,15 @@ impl Hooked {
     }
 }
 
-/// The properties of a message that hooks have changed, but for those that are the writer's to give.
-fn without_own(message: &Message<'_>) -> PropertiesBuf {
-    const OWN: [PropertyId; 3] =
-        [PropertyId::MessageExpiryInterval, PropertyId::TopicAlias, PropertyId::SubscriptionIdentifier];
+/// Properties that are the writer's to give.
+const OWN: [PropertyId; 3] =
+    [PropertyId::MessageExpiryInterval, PropertyId::TopicAlias, PropertyId::SubscriptionIdentifier];
+
+/// The properties of a message that hooks have changed, but for these.
+pub(crate) fn without(message: &Message<'_>, left_out: &[PropertyId]) -> PropertiesBuf {
     let mut kept = PropertiesBuf::new();
     // They stood together before.
-    let _ = kept.extend(message.properties().iter().filter(|property| !OWN.contains(&property.id())));
+    let _ = kept.extend(message.properties().iter().filter(|property| !left_out.contains(&property.id())));
     kept
 }
 

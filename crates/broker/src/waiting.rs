@@ -51,6 +51,7 @@ impl BrokerCore {
 
     /// From now on these are asked and told. What others were asked, and have not answered, these are.
     pub(crate) fn replace_hooks(&mut self, io: &mut Io<Mail>, hooks: &Arc<Hooks>) {
+        self.heed_hooks(io); // What those before have left to be done.
         self.house.desk.hooked = Hooked::new(hooks);
         for conn in self.clients.all() {
             match self.guest(conn) {

@@ -6,6 +6,7 @@ use mqway_session::client::{Event, Options, Outcome};
 
 use super::script::{Does, Script};
 use crate::Config;
+use crate::judge::MOST_JUDGED;
 use crate::tests::world::*;
 
 const ALL: [Version; 3] = [Version::V3_1, Version::V3_1_1, Version::V5];
@@ -175,6 +176,32 @@ fn refused_filters_leave_the_others_their_places() {
     let client = world.connected(Version::V3_1, "x");
     world.subscribe(client, &[("b", QOS_1)]);
     assert!(world.clients[client].remote.is_none());
+}
+
+#[test]
+fn hooks_are_not_asked_for_more_filters_than_can_be_kept() {
+    let script = Script::at(&[Phase::Subscribe, Phase::Unsubscribe]);
+    let mut world = World::new(1, 1, script.config());
+    let remote = world.sim.connect(0, None).unwrap();
+    world.sim.write(remote, b"\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01a");
+    world.settle();
+    world.sim.read(remote);
+    // SUBSCRIBE and UNSUBSCRIBE with 5,000 filters `a` each.
+    world.sim.write(remote, b"\x82\xa2\x9c\x01\0\x01");
+    world.sim.write(remote, &b"\0\x01a\0".repeat(5_000));
+    world.settle();
+    world.settle();
+    let suback = world.sim.read(remote);
+    assert_eq!(suback[..5], [0x90, 0x8A, 0x27, 0, 1]);
+    let refused = suback[5..].iter().filter(|code| **code == 0x80).count();
+    assert_eq!((script.log().len(), refused), (MOST_JUDGED, 5_000 - MOST_JUDGED));
+    world.sim.write(remote, b"\xa2\x9a\x75\0\x02");
+    world.sim.write(remote, &b"\0\x01a".repeat(5_000));
+    world.settle();
+    world.settle();
+    assert_eq!(world.sim.read(remote), [0xB0, 2, 0, 2]);
+    assert_eq!(script.log().len(), MOST_JUDGED);
+    assert_eq!(world.counts().filters_denied as usize, 2 * (5_000 - MOST_JUDGED));
 }
 
 #[test]
