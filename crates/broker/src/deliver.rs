@@ -133,33 +133,19 @@ impl Desk {
         route: &Route<SessionRef, Agreed>,
         draft: &mut Draft<'_>,
     ) {
-        let direct = route.direct();
-        if let ([only], true) = (direct, route.shares().len() == 0) {
-            if !(only.options.no_local && draft.from == Some(only.subscriber)) {
-                draft.goes_last(true);
-                self.hand(io, only.subscriber, draft, &Grant::of(&only.options));
-            }
-            return;
-        }
         let shares = route.shares();
         let mut shares_left = shares.len();
-        let mut at = 0;
-        while let Some(first) = direct.get(at) {
-            let subscriber = first.subscriber;
-            let mut grant: Option<Grant> = None;
-            while let Some(target) = direct.get(at).filter(|target| target.subscriber == subscriber) {
-                at += 1;
-                if target.options.no_local && draft.from == Some(subscriber) {
-                    continue; // [MQTT-3.8.3-3]
-                }
-                match &mut grant {
-                    None => grant = Some(Grant::of(&target.options)),
-                    Some(grant) => grant.add(&target.options),
-                }
-            }
-            if let Some(grant) = grant {
-                draft.goes_last(at == direct.len() && shares_left == 0);
-                self.hand(io, subscriber, draft, &grant);
+        let mut sessions = route.direct().chunk_by(|one, next| one.subscriber == next.subscriber).peekable();
+        while let Some(targets) = sessions.next() {
+            let is_wanted = |target: &&Target<SessionRef, Agreed>| {
+                !(target.options.no_local && draft.from == Some(target.subscriber)) // [MQTT-3.8.3-3]
+            };
+            let mut wanted = targets.iter().filter(is_wanted);
+            if let Some(first) = wanted.next() {
+                let mut grant = Grant::of(&first.options);
+                wanted.for_each(|target| grant.add(&target.options));
+                draft.goes_last(shares_left == 0 && sessions.peek().is_none());
+                self.hand(io, first.subscriber, draft, &grant);
             }
         }
         for share in shares {
@@ -246,6 +232,8 @@ impl Desk {
         let most = enough(*full, *room);
         let qos = draft.qos.min(grant.qos); // [MQTT-3.8.4-8]
         let retain = grant.retain(draft);
+        let kept = qos > QoS::AtMostOnce;
+        let blob = if kept || home.conn.is_some() { draft.blob(kept) } else { None };
         let id = if qos == QoS::AtMostOnce {
             let burst = if *room == 0 { most } else { most * BURST };
             if home.blocked && home.conn.is_some_and(|conn| io.queued(conn) > burst) {
@@ -267,6 +255,7 @@ impl Desk {
             raw: draft.raw_for(sender.version(), qos),
             topic: draft.topic,
             payload: draft.payload,
+            blob: blob.as_ref(),
             properties: draft.properties,
             expires: draft.expires,
             qos,
@@ -284,7 +273,7 @@ impl Desk {
         match written {
             Ok(waiting) => {
                 tally.sent(draft.payload.len());
-                *room = room.saturating_sub(draft.payload.len());
+                *room = room.saturating_sub(letter.copied());
                 if waiting > most && !home.blocked {
                     // The rest has time until the engine has sent some of it.
                     home.blocked = true;
@@ -323,6 +312,7 @@ impl Desk {
                 raw: None,
                 topic: &message.topic,
                 payload: &message.payload,
+                blob: message.payload.blob(),
                 properties: message.properties.as_properties(),
                 expires: message.expires,
                 qos,
@@ -340,7 +330,7 @@ impl Desk {
             match written {
                 Ok(waiting) => {
                     tally.sent(message.payload.len());
-                    *room = room.saturating_sub(message.payload.len());
+                    *room = room.saturating_sub(letter.copied());
                     if waiting > enough(*full, *room) {
                         // The rest has time until the engine has sent some of it.
                         home.blocked = true;

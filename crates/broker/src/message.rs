@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mqway_codec::{Properties, PropertiesBuf, Property, PropertyId, QoS, SubscriptionId, Version};
+use mqway_engine::Blob;
 use mqway_routing::ShareId;
 use mqway_session::server::Incoming;
 
 use crate::Payload;
+use crate::payload::LARGE;
 use crate::shared::SessionRef;
 use crate::writer::is_5;
 
@@ -174,6 +176,20 @@ impl<'a> Draft<'a> {
         let shared = self.owned();
         self.shared = Some(shared.clone());
         shared
+    }
+
+    /// What to send its payload from without a copy for each receiver, where it is large and more than one gets it, or it
+    /// is `kept` anyway.
+    #[inline]
+    pub fn blob(&mut self, kept: bool) -> Option<Arc<Blob>> {
+        let copied_once = self.last && !kept && self.shared.is_none();
+        if self.payload.len() < LARGE || copied_once {
+            return None;
+        }
+        if self.shared.is_none() {
+            self.shared = Some(self.owned());
+        }
+        self.shared.as_ref().and_then(|message| message.payload.blob().cloned())
     }
 
     fn owned(&mut self) -> Arc<Message> {

@@ -52,6 +52,7 @@ impl Hooked {
                 raw: None,
                 topic: message.topic(),
                 payload: message.payload(),
+                blob: None,
                 properties: kept.as_properties(),
                 retain: message.retain(),
                 ..*letter

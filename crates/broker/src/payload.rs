@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
+
+use mqway_engine::Blob;
 
 /// The bytes of a message. Few of them lie within, where the message itself lies: most messages are small, and to keep
 /// one then takes a single allocation.
@@ -12,10 +15,28 @@ pub struct Payload(Place);
 enum Place {
     Within { len: u8, bytes: [u8; WITHIN] },
     Apart(Box<[u8]>),
+    Large(Arc<Blob>),
 }
 
 /// Bytes that lie within: about what an allocation of their own would take in bookkeeping and rounding.
 const WITHIN: usize = 102;
+
+/// From so many bytes on a payload is not copied to each receiver, but written from where it lies.
+pub(crate) const LARGE: usize = 8 * 1024;
+
+impl Payload {
+    fn apart(bytes: Box<[u8]>) -> Payload {
+        Payload(if bytes.len() < LARGE { Place::Apart(bytes) } else { Place::Large(Blob::new(bytes)) })
+    }
+
+    /// What to send it from without a copy, if it is large.
+    pub(crate) fn blob(&self) -> Option<&Arc<Blob>> {
+        match &self.0 {
+            Place::Large(blob) => Some(blob),
+            Place::Within { .. } | Place::Apart(_) => None,
+        }
+    }
+}
 
 impl Deref for Payload {
     type Target = [u8];
@@ -25,6 +46,7 @@ impl Deref for Payload {
         match &self.0 {
             Place::Within { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or_default(),
             Place::Apart(bytes) => bytes,
+            Place::Large(blob) => blob.bytes(),
         }
     }
 }
@@ -38,7 +60,7 @@ impl From<&[u8]> for Payload {
                 place.copy_from_slice(payload);
                 Payload(Place::Within { len: payload.len() as u8, bytes })
             }
-            None => Payload(Place::Apart(payload.into())),
+            None => Payload::apart(payload.into()),
         }
     }
 }
@@ -51,7 +73,7 @@ impl From<&str> for Payload {
 
 impl From<Vec<u8>> for Payload {
     fn from(bytes: Vec<u8>) -> Payload {
-        if bytes.len() <= WITHIN { bytes.as_slice().into() } else { Payload(Place::Apart(bytes.into())) }
+        if bytes.len() <= WITHIN { bytes.as_slice().into() } else { Payload::apart(bytes.into()) }
     }
 }
 
@@ -74,10 +96,11 @@ mod tests {
 
     #[test]
     fn what_was_put_in_is_there() {
-        for len in [0, 1, WITHIN - 1, WITHIN, WITHIN + 1, 5_000] {
+        for len in [0, 1, WITHIN - 1, WITHIN, WITHIN + 1, 5_000, LARGE - 1, LARGE] {
             let bytes: Vec<_> = (0..len).map(|at| at as u8).collect();
             assert_eq!(*Payload::from(&bytes[..]), bytes);
             assert_eq!(*Payload::from(bytes.clone()), bytes);
+            assert_eq!(Payload::from(bytes).blob().is_some(), len >= LARGE);
         }
     }
 

@@ -1,9 +1,10 @@
 //! How a message is written for its receivers: once for all that are alike.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mqway_codec::{PacketId, Properties, PropertiesBuf, Publish, QoS, ReasonCode, SubscriptionId, Version};
-use mqway_engine::{ConnId, Io};
+use mqway_engine::{Blob, ConnId, Io};
 use mqway_session::server::{Copy, NotSent, Sender};
 
 use crate::message::{Expired, time_left};
@@ -34,6 +35,8 @@ pub(crate) struct Letter<'a> {
     pub raw: Option<&'a [u8]>,
     pub topic: &'a str,
     pub payload: &'a [u8],
+    /// The payload, if it is sent from where it lies.
+    pub blob: Option<&'a Arc<Blob>>,
     pub properties: Properties<'a>,
     pub expires: Option<Duration>,
     pub qos: QoS,
@@ -41,6 +44,14 @@ pub(crate) struct Letter<'a> {
     pub dup: bool,
     pub retain: bool,
     pub identifiers: &'a [SubscriptionId],
+}
+
+impl Letter<'_> {
+    /// Bytes that are copied for its receiver, about.
+    #[inline]
+    pub fn copied(&self) -> usize {
+        if self.blob.is_none() { self.payload.len() } else { 0 }
+    }
 }
 
 /// Why a message was not written.
@@ -86,6 +97,7 @@ impl Writer {
         }
         if let Some(packet) = letter.raw
             && letter.id.is_none()
+            && letter.blob.is_none()
             && !letter.retain
         {
             if packet.len() > sender.maximum_packet() as usize {
@@ -97,7 +109,7 @@ impl Writer {
         if head.len() + letter.payload.len() > sender.maximum_packet() as usize {
             return Err(Unwritten::TooLarge); // [MQTT-3.1.2-24]
         }
-        Ok(io.send_parts(conn, head, letter.payload))
+        Ok(send(io, conn, head, letter))
     }
 
     /// The beginning of the packet, written unless it was before, with this receiver's flags and identifier.
@@ -140,7 +152,15 @@ impl Writer {
         sender.head(&copy, &mut self.properties, &mut self.scratch).map_err(|error| match error {
             NotSent::TooLarge | NotSent::NotEncodable => Unwritten::TooLarge,
         })?;
-        Ok(io.send_parts(conn, &self.scratch, letter.payload))
+        Ok(send(io, conn, &self.scratch, letter))
+    }
+}
+
+#[inline]
+fn send<M>(io: &mut Io<M>, conn: ConnId, head: &[u8], letter: &Letter<'_>) -> usize {
+    match letter.blob {
+        None => io.send_parts(conn, head, letter.payload),
+        Some(blob) => io.send_blob(conn, head, blob),
     }
 }
 

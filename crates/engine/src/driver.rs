@@ -3,7 +3,7 @@
 //! The mio worker and the simulator both call it with what happened on their sockets, and then
 //! [`Driver::settle`], which lets the core have its say and writes what is to be written.
 
-use std::io as std_io;
+use std::io::{self as std_io, IoSlice};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,10 +24,17 @@ use crate::{ConnId, Core, Counters, Io, ListenerId, Origin, Why};
 /// How often in one tick the core may answer to what its own answers brought about, before others get their turn.
 const MOST_ROUNDS: usize = 16;
 
+/// Bytes that are encrypted at once where some of them are shared with other connections: of these, no more than that is
+/// copied before the socket takes it.
+const SEALED_AT_ONCE: usize = 64 * 1024;
+
 /// What a shell does for the driver.
 pub(crate) trait Shell<M> {
     /// Writes to the connection's socket, without blocking.
     fn write(&mut self, conn: ConnId, bytes: &[u8]) -> std_io::Result<usize>;
+
+    /// [`Shell::write`] of what lies in many places.
+    fn write_slices(&mut self, conn: ConnId, slices: &[IoSlice<'_>]) -> std_io::Result<usize>;
 
     /// Does what the core or the driver asked for.
     fn apply(&mut self, effect: Effect<M>);
@@ -372,7 +379,7 @@ impl<C: Core> Driver<C> {
     fn holds_too_much(&self, id: ConnId) -> bool {
         let limit = self.io.shared.limits.buffered as u64;
         let left = limit.saturating_sub(self.counters().buffered_now());
-        self.io.table.look(id).is_some_and(|conn| conn.accounted as u64 > left)
+        self.io.table.look(id).is_some_and(|conn| (conn.queued() + conn.waiting.unread()) as u64 > left)
     }
 
     /// There is no room for what came: its connection ends. 3.1.1: [MQTT-4.8.0-2]
@@ -494,24 +501,27 @@ impl<C: Core> Driver<C> {
             if conn.flags.shut {
                 break;
             }
-            if conn.waiting.to_write().is_empty()
+            if conn.waiting.is_written()
                 && let Err(error) = self.refill(id)
             {
                 return self.fail(id, Why::Transport(error));
             }
             let Some(conn) = self.io.table.find(id) else { return };
-            let bytes = conn.waiting.to_write();
-            if bytes.is_empty() {
-                break;
-            }
-            let asked = bytes.len();
-            let result = shell.write(id, bytes);
+            let (asked, result) = match conn.waiting.slices() {
+                Some(slices) => {
+                    (slices.iter().map(|slice| slice.len()).sum(), shell.write_slices(id, &slices))
+                }
+                None => match conn.waiting.to_write() {
+                    [] => break,
+                    bytes => (bytes.len(), shell.write(id, bytes)),
+                },
+            };
             let counters = &self.io.shared.counters;
             add(&counters.writes, 1);
             match result {
                 Ok(written) => {
                     add(&counters.bytes_written, written as u64);
-                    conn.waiting.buffers().written += written;
+                    conn.waiting.wrote(written);
                     conn.flags.moved = true;
                     if written < asked {
                         break;
@@ -555,19 +565,26 @@ impl<C: Core> Driver<C> {
         if sealing.is_none() && waiting.present().is_none() {
             return Ok(());
         }
-        let Buffers { plain, wire, written, .. } = waiting.buffers();
-        wire.clear();
-        *written = 0;
+        let buffers = waiting.buffers();
+        buffers.wire.clear();
+        buffers.written = 0;
         let result = match sealing {
             Some(stack) => {
-                pool.lend(wire);
-                stack.seal(plain, wire)
+                pool.lend(&mut buffers.wire);
+                if buffers.apart.is_some() {
+                    // The last words of TLS come behind everything else, and so with it.
+                    let most = if stack.stage() == Stage::Open { SEALED_AT_ONCE } else { usize::MAX };
+                    stack.seal(&mut buffers.take_gathered(most), &mut buffers.wire)
+                } else {
+                    stack.seal(&mut buffers.plain, &mut buffers.wire)
+                }
             }
             None => {
-                std::mem::swap(plain, wire);
+                buffers.turn();
                 Ok(())
             }
         };
+        let Buffers { plain, wire, .. } = buffers;
         if plain.is_empty() {
             pool.take_back(plain);
         }

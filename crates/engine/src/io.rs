@@ -8,6 +8,7 @@ use mqway_transport::facts::Facts;
 use mqway_transport::websocket::CloseCode;
 
 use crate::admission::Admission;
+use crate::blob::{Blob, Segment};
 use crate::buffers::Pool;
 use crate::conn::{Conn, Phase};
 use crate::counters::{add, take};
@@ -122,6 +123,35 @@ impl<M> Io<M> {
                 plain.extend_from_slice(tail);
             }
             Some(stack) => stack.send_parts(head, tail, plain),
+        }
+        if !conn.flags.dirty {
+            conn.flags.dirty = true;
+            self.dirty.push(id);
+        }
+        conn.queued()
+    }
+
+    /// [`Io::send_parts`], where what receivers share is so large that it is not copied to each of them: it is written
+    /// from where it lies. Where that cannot be, because the connection masks what it sends, it is copied.
+    pub fn send_blob(&mut self, id: ConnId, head: &[u8], blob: &Arc<Blob>) -> usize {
+        let Some(conn) = self.table.find(id) else { return 0 };
+        if conn.phase != Phase::Open || conn.flags.shut {
+            return 0;
+        }
+        if conn.stack.as_ref().is_some_and(|stack| stack.masks()) {
+            return self.send_parts(id, head, blob.bytes());
+        }
+        let buffers = conn.waiting.buffers();
+        self.pool.lend(&mut buffers.plain);
+        let goes = match &mut conn.stack {
+            None => {
+                buffers.plain.extend_from_slice(head);
+                true
+            }
+            Some(stack) => stack.send_head(head, blob.bytes().len(), &mut buffers.plain),
+        };
+        if goes {
+            buffers.push(Segment::new(blob.clone(), self.shared.counters.clone()));
         }
         if !conn.flags.dirty {
             conn.flags.dirty = true;
@@ -354,7 +384,7 @@ impl<M> Io<M> {
     /// Brings the count of buffered bytes up to date for one connection.
     pub(crate) fn account(&mut self, id: ConnId) {
         let Some(conn) = self.table.find(id) else { return };
-        let held = conn.queued() + conn.waiting.unread();
+        let held = conn.waiting.held();
         if held == conn.accounted {
             return;
         }

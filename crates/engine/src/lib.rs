@@ -39,6 +39,7 @@
 
 mod admission;
 mod alarm;
+mod blob;
 mod buffers;
 mod conn;
 mod core;
@@ -59,6 +60,7 @@ mod waiting;
 mod worker;
 
 pub use crate::core::{ConnId, Core, Origin, Why};
+pub use blob::Blob;
 pub use counters::{Counters, Snapshot};
 pub use dial::{Dial, Target};
 pub use engine::{Config, Engine, Limits, Poster, StartError};

@@ -8,7 +8,7 @@ mod link;
 mod random;
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -349,6 +349,23 @@ impl<M> Shell<M> for SimShell<'_, M> {
     fn write(&mut self, conn: ConnId, bytes: &[u8]) -> io::Result<usize> {
         let index = self.net.by_conn.get(&(self.worker, conn)).ok_or(io::ErrorKind::NotConnected)?;
         self.net.links[*index].accept(bytes, &mut self.net.random)
+    }
+
+    fn write_slices(&mut self, conn: ConnId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut written = 0;
+        for slice in slices {
+            match self.write(conn, slice) {
+                Ok(some) => {
+                    written += some;
+                    if some < slice.len() {
+                        break;
+                    }
+                }
+                Err(_) if written > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(written)
     }
 
     fn apply(&mut self, effect: Effect<M>) {

@@ -1,7 +1,7 @@
 //! The mio shell: one thread that owns its sockets and drives one core.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -596,6 +596,13 @@ impl<M> Shell<M> for Sockets<M> {
     fn write(&mut self, id: ConnId, bytes: &[u8]) -> io::Result<usize> {
         match self.place(id) {
             Some(Place { socket: Some(socket), .. }) => socket.write(bytes),
+            _ => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn write_slices(&mut self, id: ConnId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self.place(id) {
+            Some(Place { socket: Some(socket), .. }) => socket.write_slices(slices),
             _ => Err(io::ErrorKind::NotConnected.into()),
         }
     }

@@ -324,6 +324,29 @@ impl Stack {
         }
     }
 
+    /// Whether what is sent is changed on its way, so that it cannot be sent from where it lies: a WebSocket's client
+    /// masks.
+    pub fn masks(&self) -> bool {
+        self.websocket.is_some() && !self.server
+    }
+
+    /// [`Stack::send`] but for the last `rest` bytes of the packet: the caller sends them from where they lie, behind what
+    /// `plain` holds then, if this says that it goes at all. Only for a stack that does not [mask](Stack::masks).
+    pub fn send_head(&mut self, head: &[u8], rest: usize, plain: &mut Vec<u8>) -> bool {
+        match &mut self.websocket {
+            Some(websocket) => {
+                let sent = websocket.write_message_head(MessageKind::Binary, head, rest, plain);
+                written(sent);
+                sent.is_ok()
+            }
+            None if self.stage == Stage::Open => {
+                plain.extend_from_slice(head);
+                true
+            }
+            None => false,
+        }
+    }
+
     /// An orderly end of our direction: WebSocket close frame into `plain`, TLS close_notify behind it (at the next
     /// [`seal`](Stack::seal)). Nothing can be sent afterwards; what the peer still sends is still received. With
     /// WebSocket the shell waits, within a time limit, while [`awaits_peer_close`](Stack::awaits_peer_close).

@@ -5,6 +5,7 @@ use mqway_session::client::{Event, Options};
 
 use super::world::*;
 use crate::Config;
+use crate::payload::LARGE;
 
 const ALL: [Version; 3] = [Version::V3_1, Version::V3_1_1, Version::V5];
 
@@ -30,6 +31,45 @@ fn every_version_reaches_every_other_with_the_lower_qos_of_both() {
     }
     assert_eq!(world.counts().stored, 0);
     assert_eq!(world.counts().stored_bytes, 0);
+}
+
+#[test]
+fn large_messages_come_whole_to_one_and_to_many() {
+    let mut world = world();
+    let publishers = ALL.map(|version| world.connected(version, &format!("p{version}")));
+    let mut expected = Vec::new();
+    for many in [false, true] {
+        let subscribers: Vec<_> = ALL
+            .into_iter()
+            .flat_map(|version| [QOS_0, QOS_1, QOS_2].map(|granted| (version, granted)))
+            .take(if many { 9 } else { 1 })
+            .map(|(version, granted)| {
+                let subscriber = world.connected(version, &format!("s{many}{version}{}", granted.qos));
+                let identifier = (version == Version::V5).then_some(7);
+                world.subscribe_with(subscriber, &[("a/+", granted)], identifier);
+                world.got(subscriber);
+                subscriber
+            })
+            .collect();
+        expected.clear();
+        for (number, publisher) in publishers.into_iter().enumerate() {
+            for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+                for len in [10, LARGE - 1, LARGE, 3 * LARGE] {
+                    let payload = number.to_string().repeat(len);
+                    expected.push(format!("a/b {payload}"));
+                    world.publish(publisher, message("a/b", &payload, qos));
+                }
+            }
+        }
+        for subscriber in subscribers {
+            assert!(world.got(subscriber) == expected, "{many}, {subscriber}");
+        }
+    }
+    world.publish(publishers[0], retained("a/kept", &"r".repeat(2 * LARGE)));
+    let late = world.connected(Version::V3_1_1, "late");
+    world.subscribe(late, &[("a/#", QOS_1)]);
+    assert_eq!(world.got(late), [format!("a/kept {}", "r".repeat(2 * LARGE))]);
+    assert_eq!((world.counts().stored, world.sim.counters().snapshot().buffered), (0, 0));
 }
 
 #[test]

@@ -48,6 +48,22 @@ impl Connection {
         Ok(())
     }
 
+    /// Appends a message in one frame to `out`, but for its last `rest` bytes: the caller sends them from where they lie,
+    /// behind what `out` holds then. Only for a server, which does not mask what it sends.
+    pub fn write_message_head(
+        &mut self,
+        kind: MessageKind,
+        head: &[u8],
+        rest: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WriteError> {
+        debug_assert!(self.role == Role::Server, "a client masks what it sends");
+        self.check_idle()?;
+        frame::encode(Opcode::Message(kind), (head.len() + rest) as u64, None, out);
+        out.extend_from_slice(head);
+        Ok(())
+    }
+
     /// Appends the header of a message of `len` bytes to `out`; [`Connection::write_piece`] follows until they are
     /// complete. Other messages are refused meanwhile; pongs and a close frame wait.
     pub fn begin_message(
