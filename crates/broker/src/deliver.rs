@@ -135,18 +135,21 @@ impl Desk {
     ) {
         let shares = route.shares();
         let mut shares_left = shares.len();
-        let mut sessions = route.direct().chunk_by(|one, next| one.subscriber == next.subscriber).peekable();
-        while let Some(targets) = sessions.next() {
+        let mut direct = route.direct();
+        while let [first, rest @ ..] = direct {
+            let is_same = |target: &&Target<SessionRef, Agreed>| target.subscriber == first.subscriber;
+            let more = if route.may_repeat() { rest.iter().take_while(is_same).count() } else { 0 };
+            let (targets, others) = direct.split_at(1 + more);
+            direct = others;
             let is_wanted = |target: &&Target<SessionRef, Agreed>| {
                 !(target.options.no_local && draft.from == Some(target.subscriber)) // [MQTT-3.8.3-3]
             };
             let mut wanted = targets.iter().filter(is_wanted);
-            if let Some(first) = wanted.next() {
-                let mut grant = Grant::of(&first.options);
-                wanted.for_each(|target| grant.add(&target.options));
-                draft.goes_last(shares_left == 0 && sessions.peek().is_none());
-                self.hand(io, first.subscriber, draft, &grant);
-            }
+            let Some(one) = wanted.next() else { continue };
+            let mut grant = Grant::of(&one.options);
+            wanted.for_each(|target| grant.add(&target.options));
+            draft.goes_last(shares_left == 0 && direct.is_empty());
+            self.hand(io, one.subscriber, draft, &grant);
         }
         for share in shares {
             shares_left -= 1;
@@ -235,10 +238,12 @@ impl Desk {
         let kept = qos > QoS::AtMostOnce;
         let blob = if kept || home.conn.is_some() { draft.blob(kept) } else { None };
         let id = if qos == QoS::AtMostOnce {
-            let burst = if *room == 0 { most } else { most * BURST };
-            if home.blocked && home.conn.is_some_and(|conn| io.queued(conn) > burst) {
-                tally.dropped_slow += 1;
-                return tell_dropped(hooked, home, draft.topic, "dropped_slow");
+            if home.blocked {
+                let burst = if *room == 0 { most } else { most * BURST };
+                if home.conn.is_some_and(|conn| io.queued(conn) > burst) {
+                    tally.dropped_slow += 1;
+                    return tell_dropped(hooked, home, draft.topic, "dropped_slow");
+                }
             }
             None
         } else {

@@ -72,35 +72,63 @@ impl House {
     /// Serves the packets in `bytes`. Returns how many bytes are done with, and what follows.
     pub fn serve(&mut self, io: &mut Io<Mail>, conn: ConnId, open: &mut Open, bytes: &[u8]) -> (usize, Then) {
         open.receiver.heard(io.now());
+        let (version, session) = (open.receiver.version(), open.session);
         let apart = io.frames_packets(conn);
         let (mut used, mut room) = (0, false);
         let then = loop {
-            let before = self.answer.len();
-            let served = self.serve_one(io, conn, open, &bytes[used..], &mut room);
-            if self.answer.len() > before {
-                self.desk.tally.packets_sent += 1;
-                if apart || self.answer.len() >= MOST_ANSWERS {
-                    self.send_answers(io, conn);
+            let (rest, before) = (&bytes[used..], self.answer.len());
+            let Desk { sessions, tally, shared, hooked, .. } = &mut self.desk;
+            let Some(home) = sessions.find(session) else {
+                break Then::Leave(ReasonCode::NORMAL_DISCONNECTION);
+            };
+            // By far the most packets of a busy client are of these two kinds.
+            if let Some(Publishing { familiar, author }) = open.publishing.as_deref_mut()
+                && let Some((publish, len)) = familiar.next(version, shared.terms.maximum_packet, rest)
+            {
+                tally.packets_received += 1;
+                let is_answered = publish.packet_id.is_some();
+                match open.receiver.publish(&mut home.state, publish, &mut self.answer) {
+                    Ok(Some(incoming)) if self.desk.hooked.is_none() => {
+                        self.take_over(io, &incoming, rest.get(..len), author);
+                    }
+                    Ok(Some(incoming)) => {
+                        if let Err(then) = self.judged(io, &incoming, rest.get(..len), author) {
+                            break then;
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(fault) => break Then::End(fault),
                 }
-            }
-            match served {
-                Ok(0) => break Then::Go,
-                Ok(len) => used += len,
-                Err(then) => break then,
+                used += len;
+                if is_answered {
+                    self.answered(io, conn, apart, before);
+                }
+            } else if let Some(ack) = open.receiver.take_bare_ack(&mut home.state, rest, &mut self.answer) {
+                tally.packets_received += 1;
+                used += Decoder::BARE_ACK;
+                room |= settle(tally, shared, hooked, home, ack);
+                self.answered(io, conn, apart, before);
+            } else {
+                let served = self.serve_other(io, conn, open, rest, &mut room);
+                self.answered(io, conn, apart, before);
+                match served {
+                    Ok(0) => break Then::Go,
+                    Ok(len) => used += len,
+                    Err(then) => break then,
+                }
             }
         };
         self.send_answers(io, conn);
-        if room && matches!(then, Then::Go) {
-            self.desk.pump(io, open.session);
-            self.replay(io, open.session);
+        if room && matches!(then, Then::Go | Then::Wait) {
+            self.desk.pump(io, session);
+            self.replay(io, session);
         }
         (used, then)
     }
 
-    /// Serves the packet at the start of `bytes`. Returns its length, 0 if it is not whole. `room` is set if the client
-    /// is done with a message, so that it may be sent others.
-    #[inline]
-    fn serve_one(
+    /// Serves the packet at the start of `bytes`, of any kind. Returns its length, 0 if it is not whole. `room` is set if
+    /// the client is done with a message, so that it may be sent others.
+    fn serve_other(
         &mut self,
         io: &mut Io<Mail>,
         conn: ConnId,
@@ -113,25 +141,6 @@ impl House {
         let Some(home) = sessions.find(session) else {
             return Err(Then::Leave(ReasonCode::NORMAL_DISCONNECTION));
         };
-        if let Some(Publishing { familiar, author }) = open.publishing.as_deref_mut()
-            && let Some((publish, len)) = familiar.next(version, shared.terms.maximum_packet, bytes)
-        {
-            tally.packets_received += 1;
-            let incoming = open.receiver.publish(&mut home.state, publish, &mut self.answer);
-            if let Some(incoming) = incoming.map_err(Then::End)? {
-                let raw = bytes.get(..len);
-                match self.desk.hooked {
-                    None => self.take_over(io, &incoming, raw, author),
-                    Some(_) => self.judged(io, &incoming, raw, author)?,
-                }
-            }
-            return Ok(len);
-        }
-        if let Some(ack) = open.receiver.take_bare_ack(&mut home.state, bytes, &mut self.answer) {
-            tally.packets_received += 1;
-            *room |= settle(tally, shared, hooked, home, ack);
-            return Ok(Decoder::BARE_ACK);
-        }
         let Some((packet, len)) = open.receiver.next(bytes).map_err(Then::End)? else { return Ok(0) };
         tally.packets_received += 1;
         match open.receiver.take(&mut home.state, packet, &mut self.answer).map_err(Then::End)? {
@@ -182,6 +191,18 @@ impl House {
             && let Some(home) = self.desk.sessions.find(author.session)
         {
             home.state.acknowledge(author.version, incoming.publish.qos, id, reason, &mut self.answer);
+        }
+    }
+
+    /// A packet was served, before which there were `before` bytes of answers: if it has one that must leave alone, or
+    /// many have gathered, they leave.
+    #[inline]
+    fn answered(&mut self, io: &mut Io<Mail>, conn: ConnId, apart: bool, before: usize) {
+        if self.answer.len() > before {
+            self.desk.tally.packets_sent += 1;
+            if apart || self.answer.len() >= MOST_ANSWERS {
+                self.send_answers(io, conn);
+            }
         }
     }
 

@@ -182,11 +182,15 @@ impl<'a> Draft<'a> {
     /// is `kept` anyway.
     #[inline]
     pub fn blob(&mut self, kept: bool) -> Option<Arc<Blob>> {
-        let copied_once = self.last && !kept && self.shared.is_none();
-        if self.payload.len() < LARGE || copied_once {
-            return None;
-        }
+        if self.payload.len() < LARGE { None } else { self.large(kept) }
+    }
+
+    #[cold]
+    fn large(&mut self, kept: bool) -> Option<Arc<Blob>> {
         if self.shared.is_none() {
+            if self.last && !kept {
+                return None; // It is copied once, here or there.
+            }
             self.shared = Some(self.owned());
         }
         self.shared.as_ref().and_then(|message| message.payload.blob().cloned())

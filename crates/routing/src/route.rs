@@ -60,6 +60,12 @@ impl<S: Copy, O: Copy> Route<S, O> {
         &self.direct
     }
 
+    /// Whether more than one of [`Route::direct`] may be of the same session.
+    #[inline]
+    pub fn may_repeat(&self) -> bool {
+        self.filters > 1
+    }
+
     /// The shared subscriptions, of each of which one member gets the message.
     pub fn shares(&self) -> impl ExactSizeIterator<Item = Share<'_, S, O>> {
         let mut from = 0;
