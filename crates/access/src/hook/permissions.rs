@@ -32,14 +32,16 @@ impl Permissions {
     /// What the client may do, as far as is known of it now.
     #[inline]
     fn rights<'c>(&self, client: &'c mut Client) -> &'c mut Rights {
-        let (revision, client_id) = (client.revision(), client.client_id.clone());
+        // What is kept holds its identifier, so that no other can be in the same place.
+        let (revision, client_id) = (client.revision(), Arc::as_ptr(&client.client_id));
         let current = client.data::<Kept>().is_some_and(|kept| {
             kept.revision == revision
                 && Arc::ptr_eq(&kept.edition, &self.edition)
-                && Arc::ptr_eq(&kept.client_id, &client_id)
+                && std::ptr::addr_eq(Arc::as_ptr(&kept.client_id), client_id)
         });
         if !current {
             let rights = self.look_up(client);
+            let client_id = client.client_id.clone();
             client.keep(Kept { rights, edition: self.edition.clone(), revision, client_id });
         }
         &mut client.data::<Kept>().expect("it was kept just now").rights
