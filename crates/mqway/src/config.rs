@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Subcommand, ValueEnum};
 
+use crate::Maker;
+use crate::access::Guards;
 use crate::cli::Cli;
 use crate::failure::Failure;
 use crate::logging::{self, say};
@@ -20,7 +22,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Read a file, and the certificates it names, and say whether the broker would start with it; or, if the file has
+    /// Read a file, and the certificates, users and rules it names, and say whether the broker would start with it; or, if the file has
     /// upstreams, the proxy
     Check {
         /// The file
@@ -46,7 +48,7 @@ enum Server {
 }
 
 /// Does it.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub fn run(args: &Args, plugins: &[Maker]) -> Result<(), Failure> {
     match &args.action {
         Action::Check { file } => {
             let settings = Settings::load(Some(file))?;
@@ -59,6 +61,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             } else if settings.profiles.is_empty() || !settings.listeners.is_empty() {
                 broker::wiring::wire(&settings)?;
             }
+            Guards::of(&settings, plugins, None)?.unload();
             say(format_args!("{} is good", file.display()));
             Ok(())
         }

@@ -102,7 +102,7 @@ impl Program {
             Command::Bench(args) => bench::run(args),
             Command::Passwd(args) => passwd::run(args),
             Command::Acl(args) => acl::run(args),
-            Command::Config(args) => config::run(args),
+            Command::Config(args) => config::run(args, &self.plugins),
             Command::Completions(args) => completions::run(args),
             Command::Man(args) => man::run(args),
         };

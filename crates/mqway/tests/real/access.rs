@@ -230,4 +230,7 @@ fn a_file_that_is_no_good_keeps_the_server_from_starting() {
     assert_eq!(started.code, Some(2));
     let told = started.stderr;
     assert!(told.contains(&format!("{}: line 1: ", acl.display())) && told.lines().count() == 1, "{told}");
+    // What keeps it from starting is what a check of the configuration says.
+    let checked = client(&["config", "check", settings.to_str().unwrap()]);
+    assert_eq!((checked.code, checked.stderr), (Some(2), told));
 }
