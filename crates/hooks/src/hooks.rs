@@ -151,6 +151,14 @@ impl Progress {
         *self = Progress::default();
     }
 
+    /// A CONNECT is shown, or shown again: then with what was changed of it before.
+    fn resume(&mut self, login: &mut Login<'_>) {
+        self.begin();
+        if let Some(changes) = self.changes.take() {
+            login.apply(*changes);
+        }
+    }
+
     /// Decides the next part, unless that was done when the packet was shown before.
     fn part(&mut self, decide: impl FnOnce(&mut Progress) -> Outcome) -> Outcome {
         let at = self.part;
@@ -282,10 +290,7 @@ impl Hooks {
         answers: &Arc<dyn Answers>,
         refused_will: RefusedWill,
     ) -> Outcome {
-        progress.begin();
-        if let Some(changes) = progress.changes.take() {
-            login.apply(*changes);
-        }
+        progress.resume(login);
         let outcome = progress.part(|progress| self.authenticate(client, login, progress, answers));
         if outcome == Outcome::Go {
             client.follow(login);
@@ -303,10 +308,7 @@ impl Hooks {
         answers: &Arc<dyn Answers>,
         refused_will: RefusedWill,
     ) -> Outcome {
-        progress.begin();
-        if let Some(changes) = progress.changes.take() {
-            login.apply(*changes);
-        }
+        progress.resume(login);
         self.login_will(client, login, progress, answers, refused_will, Outcome::Go)
     }
 
