@@ -9,7 +9,9 @@ use clap::{Subcommand, ValueEnum};
 use mqway_access::acl::{Acl, Grant, MAX_FILE, Request, Subject};
 use mqway_codec::{TopicFilter, TopicName};
 
+use crate::access;
 use crate::failure::{Failure, Status};
+use crate::settings::Settings;
 
 /// Ask what a client may do, and by which line of which file
 #[derive(Debug, clap::Args)]
@@ -32,7 +34,7 @@ struct Check {
     /// The rules: ours if the name ends in .toml, else mosquitto's
     #[arg(long, value_name = "FILE", env = "MQWAY_ACL", required_unless_present = "config")]
     acl: Option<PathBuf>,
-    /// The configuration that the rules stand in, under [acl]
+    /// The configuration whose acl_file, under [access], has the rules; or a file that has them under [acl]
     #[arg(short, long, value_name = "FILE", env = "MQWAY_CONFIG", conflicts_with = "acl")]
     config: Option<PathBuf>,
     /// User name [default: an anonymous client]
@@ -111,12 +113,10 @@ impl Check {
         let path = path.ok_or_else(|| Failure::usage("either --acl or --config says where the rules are"))?;
         let (text, name) = (read(path)?, path.display().to_string());
         let rules = if self.acl.is_none() {
-            Acl::parse_within(&name, &text).and_then(|found| {
-                found.ok_or_else(|| mqway_access::acl::AclError {
-                    line: 1,
-                    what: "there is no [acl] in it".to_owned(),
-                })
-            })
+            match Acl::parse_within(&name, &text).transpose() {
+                Some(rules) => rules,
+                None => return rules_named_in(path),
+            }
         } else if path.extension().is_some_and(|extension| extension == "toml") {
             Acl::parse(&name, &text)
         } else {
@@ -124,6 +124,15 @@ impl Check {
         };
         rules.map_err(|error| Failure::usage(format_args!("{name}:{}: {}", error.line, error.what)))
     }
+}
+
+/// The rules that a server with this configuration goes by.
+fn rules_named_in(configuration: &Path) -> Result<Acl, Failure> {
+    let settings = Settings::load(Some(configuration))?;
+    let file = settings.access.acl_file.ok_or_else(|| {
+        Failure::usage(format_args!("{} names no acl_file under [access]", configuration.display()))
+    })?;
+    access::rules(&file)
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

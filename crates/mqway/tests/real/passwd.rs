@@ -119,6 +119,7 @@ fn permissions_can_be_asked_for_with_the_line_that_decides() {
     fs::write(directory.path().join("aclfile"), "user alice\ntopic read news/#\n").unwrap();
     fs::write(directory.path().join("broker.toml"), "[[acl.rules]]\ndeny = 'publish'\ngroups = 'g'\n")
         .unwrap();
+    fs::write(directory.path().join("mqway.toml"), "[access]\nacl_file = 'aclfile'\n").unwrap();
     fs::write(directory.path().join("bad.toml"), "default = 1\n").unwrap();
     for (arguments, status, told) in [
         (
@@ -140,6 +141,11 @@ fn permissions_can_be_asked_for_with_the_line_that_decides() {
             &["-c", "broker.toml", "--group", "g", "publish", "x"],
             7,
             "denied by broker.toml:2: deny publish, groups g\n",
+        ),
+        (
+            &["-c", "mqway.toml", "-u", "alice", "receive", "news/x"],
+            0,
+            "allowed by aclfile:2: topic read news/# (of user \"alice\")\n",
         ),
         (&["--acl", "acl.toml", "publish", "a/#"], 2, ""),
         (&["--acl", "bad.toml", "publish", "a"], 2, ""),
