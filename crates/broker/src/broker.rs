@@ -111,7 +111,7 @@ impl Broker {
         let shared = Arc::new(Shared::new(&config, config.engine.workers.max(1), random_key()));
         let Config { mut listeners, engine, sys_interval, .. } = config;
         for (number, listener) in listeners.iter_mut().enumerate() {
-            shared.gates.guard(ListenerId(number), &mut listener.options);
+            shared.gates.guard(number, &mut listener.options);
         }
         let enough = engine.limits.high_water;
         let engine = Engine::start(engine, listeners, |worker| {
@@ -176,7 +176,7 @@ impl Broker {
     /// Gives the connections that a listener accepts from now on other layers: a new certificate, say.
     pub fn reload_listener(&self, listener: ListenerId, options: &ServerOptions) {
         let mut options = options.clone();
-        self.shared.gates.guard(listener, &mut options);
+        self.shared.gates.guard(listener.0, &mut options);
         self.engine.reload(listener, &options);
     }
 

@@ -20,7 +20,6 @@ mod core;
 mod counters;
 mod deliver;
 mod familiar;
-mod gates;
 mod guest;
 mod house;
 mod judge;

@@ -29,8 +29,8 @@ impl BrokerCore {
         let mut facts = facts.map_or_else(Facts::default, |facts| *facts);
         facts.peer = facts.peer.or_else(|| io.peer(conn));
         let gates = &self.house.shared.gates;
-        let listener = gates.url(origin);
-        if !gates.has_asked(origin) {
+        let listener = gates.url(place(origin));
+        if !gates.has_asked(place(origin)) {
             hooked.hooks.accept(&listener, &facts)?;
         }
         Ok(Some(Guest::new(conn, listener, facts)))
@@ -38,7 +38,7 @@ impl BrokerCore {
 
     /// Turns a connection away that a hook will not have.
     pub(crate) fn turn_away(&mut self, io: &mut Io<Mail>, conn: ConnId, denial: &Denial) {
-        self.house.shared.gates.note(denial, io.peer(conn));
+        self.house.shared.gates.note(denial, "", io.peer(conn));
         io.close(conn, CloseCode::POLICY);
     }
 
@@ -326,5 +326,13 @@ impl BrokerCore {
         if let Ok(Some((Packet::Connect(connect), _))) = whole.next(&first) {
             self.ask(io, conn, &connect, guest, 0);
         }
+    }
+}
+
+/// The number of the listener that a connection came by. The broker dials nobody.
+pub(crate) fn place(origin: Origin) -> usize {
+    match origin {
+        Origin::Accepted(listener) => listener.0,
+        Origin::Dialled(_) => usize::MAX,
     }
 }

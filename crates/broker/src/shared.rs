@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use mqway_codec::SubscriptionId;
 use mqway_codec::{QoS, SubscribeOptions};
-use mqway_hooks::{Hooks, Refusals};
+use mqway_engine::Listener;
+use mqway_hooks::{Gates, Hooks, Refusals};
 use mqway_routing::{RetainedIndex, SubscriptionIndex};
 use mqway_session::server::Terms;
 
-use crate::gates::Gates;
+use crate::core::Peer;
 use crate::guest::WaitingRoom;
 use crate::loads::{LoadId, Loads};
 use crate::retained::{Publisher, Retained};
@@ -80,7 +81,7 @@ impl Shared {
         Shared {
             terms: terms.clone(),
             limits: limits.clone(),
-            gates: Arc::new(Gates::new(listeners, hooks.clone(), counters.clone())),
+            gates: Arc::new(gates(listeners, hooks.clone(), counters.clone())),
             hooks,
             refusals: *refusals,
             waiting: WaitingRoom::new(limits.hook_waiting, limits.hook_time),
@@ -137,6 +138,16 @@ impl Shared {
     pub fn is_behind(&self, worker: usize) -> bool {
         self.on_the_way.get(worker).is_some_and(|bytes| bytes.load(Ordering::Relaxed) > MOST_ON_THE_WAY)
     }
+}
+
+/// The listeners, and the hooks that are asked there.
+fn gates(listeners: &[Listener], hooks: Arc<Hooks>, counters: Arc<Counters>) -> Gates {
+    let urls = listeners.iter().map(|listener| listener.url().to_string());
+    Gates::new(urls, hooks, move |denial, _, peer| {
+        counters.accepts_denied.fetch_add(1, Ordering::Relaxed);
+        counters.refuse(denial.reason);
+        log::info!("{}: not served: {denial}", Peer(peer));
+    })
 }
 
 /// Bytes on their way to a worker above which publishers have to wait.

@@ -10,6 +10,7 @@ use mqway_transport::facts::Facts;
 use crate::clients::State;
 use crate::core::BrokerCore;
 use crate::guest::{Guest, Hooked, Stage};
+use crate::login::place;
 use crate::mail::Mail;
 use crate::sessions::Home;
 
@@ -104,7 +105,7 @@ impl BrokerCore {
         if self.house.desk.hooked.is_none() {
             return;
         }
-        let listener = io.origin(conn).map(|origin| self.house.shared.gates.url(origin)).unwrap_or_default();
+        let listener = io.origin(conn).map(|origin| self.house.shared.gates.url(place(origin))).unwrap_or_default();
         let facts = Facts { peer: io.peer(conn), ..Facts::default() };
         let mut new = Guest::new(conn, listener, facts);
         match self.clients.find(conn).map(|client| &mut client.state) {

@@ -59,7 +59,7 @@
 
 mod client;
 mod event;
-mod gate;
+mod gates;
 mod hook;
 mod hooks;
 mod later;
@@ -75,7 +75,7 @@ mod verdict;
 
 pub use client::Client;
 pub use event::{By, Event};
-pub use gate::gate;
+pub use gates::Gates;
 pub use hook::{Accept, Authenticate, Authorize, Exchange, Method, Observe, Step, Transform};
 pub use hooks::{Dialogue, Hooks, Outcome, Progress, Refusals, RefusedPublish, RefusedWill, Unanswered};
 pub use later::{Answer, Answers, Later, Ticket, Waiting};

@@ -7,13 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mqway_codec::{Blame, DecodeError, Fault, PacketType, ReasonCode};
-use mqway_engine::{CloseCode, ConnId, Core, Io, ListenerId, Origin, Why};
-use mqway_hooks::{Answer, Answers, By, Client, Event, Hooks, Refusals};
+use mqway_engine::{CloseCode, ConnId, Core, Io, Listener, ListenerId, Origin, Why};
+use mqway_hooks::{Answer, Answers, By, Client, Event, Gates, Hooks, Refusals};
 use mqway_transport::facts::Facts;
 
 use crate::answer::farewell;
 use crate::counters::Tally;
-use crate::gates::Gates;
 use crate::guard::{Guard, Post};
 use crate::link::{Link, Phase, Side};
 use crate::pass::Then;
@@ -53,12 +52,22 @@ impl Shared {
             limits: config.limits.clone(),
             refusals: config.refusals,
             upstreams: Arc::new(Upstreams::new(config.upstreams.clone())),
-            gates: Arc::new(Gates::new(&config.listeners, hooks.clone(), counters.clone())),
+            gates: Arc::new(gates(&config.listeners, hooks.clone(), counters.clone())),
             counters,
             hooks,
             running: Arc::default(),
         }
     }
+}
+
+/// The listeners, and the hooks that are asked there.
+fn gates(listeners: &[Listener], hooks: Arc<Hooks>, counters: Arc<Counters>) -> Gates {
+    let urls = listeners.iter().map(|listener| listener.url().to_string());
+    Gates::new(urls, hooks, move |denial, url, peer| {
+        Counters::count(&counters.accepts_denied);
+        counters.refuse(denial.reason);
+        log::info!("{}: closed: not accepted at {url}: {denial}", Peer(peer));
+    })
 }
 
 /// One worker's proxy.
@@ -230,8 +239,8 @@ impl<O: Observer> ProxyCore<O> {
         }
         let mut facts = facts.map_or_else(Facts::default, |facts| *facts);
         facts.peer = facts.peer.or(io.peer(conn));
-        let url = self.context.gates.url(listener);
-        if !self.context.gates.has_asked(listener)
+        let url = self.context.gates.url(listener.0);
+        if !self.context.gates.has_asked(listener.0)
             && let Err(denial) = self.context.hooks.accept(&url, &facts)
         {
             self.context.gates.note(&denial, &url, facts.peer);

@@ -31,7 +31,6 @@ mod core;
 mod counters;
 mod familiar;
 mod flow;
-mod gates;
 mod guard;
 mod judge;
 mod link;

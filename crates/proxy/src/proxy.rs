@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mqway_engine::{Bound, Engine, ListenerId, StartError};
-use mqway_hooks::{Hooks, Server};
+use mqway_hooks::{Gates, Hooks, Server};
 use mqway_transport::ServerOptions;
 
 use crate::core::{Mail, ProxyCore, Shared};
-use crate::gates::Gates;
 use crate::server::Handle;
 use crate::upstreams::Upstreams;
 use crate::{Config, Counters, Observer, Upstream};
@@ -40,7 +39,7 @@ impl Proxy {
     ) -> Result<Proxy, StartError> {
         let shared = Shared::new(&config);
         for (number, listener) in config.listeners.iter_mut().enumerate() {
-            shared.gates.guard(ListenerId(number), &mut listener.options);
+            shared.gates.guard(number, &mut listener.options);
         }
         let engine = Engine::start(config.engine, config.listeners, |worker| {
             ProxyCore::new(shared.clone(), observer(worker))
@@ -66,7 +65,7 @@ impl Proxy {
     /// Gives the connections that a listener accepts from now on other layers: a new certificate, say.
     pub fn reload_listener(&self, listener: ListenerId, options: &ServerOptions) {
         let mut options = options.clone();
-        self.gates.guard(listener, &mut options);
+        self.gates.guard(listener.0, &mut options);
         self.engine.reload(listener, &options);
     }
 
