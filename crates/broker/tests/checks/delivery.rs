@@ -11,7 +11,7 @@ pub struct Missing {
     pub too_large: Vec<String>,
     pub expired: Vec<String>,
     pub slow: Vec<String>,
-    /// What may have expired, and may have been dropped for one of the other reasons before it did.
+    /// What may be missing for more than one of these reasons.
     pub either: Vec<String>,
     pub other: Vec<String>,
 }
@@ -27,11 +27,12 @@ pub fn check(history: &History, largest: &[usize], missing: &mut Missing) {
                 let line = format!("c{actor} never got {}", history.name(number));
                 let too_large = message.len + MOST_BESIDE > *largest;
                 let slow = message.qos == 0 || highest_possible(history, message, actor) == 0;
-                if message.expiry.is_some() && (too_large || slow) {
+                let expires = message.expiry.is_some();
+                if [expires, too_large, slow].into_iter().filter(|may_be| *may_be).count() > 1 {
                     missing.either.push(line);
                 } else if too_large {
                     missing.too_large.push(line);
-                } else if message.expiry.is_some() {
+                } else if expires {
                     missing.expired.push(line);
                 } else if slow {
                     missing.slow.push(line);

@@ -33,6 +33,8 @@ const GROUPS: [(&str, u32); 3] = [("$share/g/s/#", 101), ("$share/h/s/+", 102), 
 /// Bytes of a payload that everybody takes.
 pub const SMALL: usize = 20;
 const LARGE: usize = 600;
+/// Bytes of a payload that is written from where it lies.
+const SHARED: usize = 20_000;
 
 /// The time of one turn.
 const TURN: Duration = Duration::from_millis(4);
@@ -224,6 +226,7 @@ impl<'a> Run<'a> {
         let len = match choices.below(12) {
             0 => LARGE,
             1 if retain => 0,
+            2 if choices.one_in(4) => SHARED,
             _ => SMALL,
         };
         let expiry = choices.one_in(8).then(|| 1 + choices.below(20) as u32);
