@@ -105,7 +105,8 @@ impl BrokerCore {
         if self.house.desk.hooked.is_none() {
             return;
         }
-        let listener = io.origin(conn).map(|origin| self.house.shared.gates.url(place(origin))).unwrap_or_default();
+        let listener =
+            io.origin(conn).map(|origin| self.house.shared.gates.url(place(origin))).unwrap_or_default();
         let facts = Facts { peer: io.peer(conn), ..Facts::default() };
         let mut new = Guest::new(conn, listener, facts);
         match self.clients.find(conn).map(|client| &mut client.state) {

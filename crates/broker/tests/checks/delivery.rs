@@ -26,7 +26,7 @@ pub fn check(history: &History, largest: &[usize], missing: &mut Missing) {
             if !message.empty && !has_come(history, number, message, actor) {
                 let line = format!("c{actor} never got {}", history.name(number));
                 let too_large = message.len + MOST_BESIDE > *largest;
-                let slow = message.qos == 0 || highest_possible(history, message, actor) == 0;
+                let slow = message.qos == 0 || highest_sure(history, message, actor) == 0;
                 let expires = message.expiry.is_some();
                 if [expires, too_large, slow].into_iter().filter(|may_be| *may_be).count() > 1 {
                     missing.either.push(line);
@@ -182,14 +182,7 @@ fn check_count(history: &History, number: usize, message: &Message, actor: usize
 /// Whether a message has come, or need not have. 5.0 §4.3.2, §4.3.3
 fn has_come(history: &History, number: usize, message: &Message, actor: usize) -> bool {
     let by = message.taken_by();
-    let sure = history.subscriptions.iter().filter(|one| {
-        one.actor == actor
-            && one.share().is_none()
-            && one.matches(&message.topic)
-            && one.is_sure(message.asked, by)
-            && !one.leaves_out(message)
-    });
-    for one in sure {
+    for one in sure(history, message, actor) {
         let qos = message.qos.min(one.options.qos as u8);
         let Some(calm) = calm_after(history, actor, one.life, by, (qos == 0).then_some(message)) else {
             continue;
@@ -222,6 +215,21 @@ pub fn calm_after<'a>(
     })
 }
 
+/// Subscriptions for which a message must come.
+fn sure<'a>(
+    history: &'a History,
+    message: &'a Message,
+    actor: usize,
+) -> impl Iterator<Item = &'a Subscription> {
+    history.subscriptions.iter().filter(move |one| {
+        one.actor == actor
+            && one.share().is_none()
+            && one.matches(&message.topic)
+            && one.is_sure(message.asked, message.taken_by())
+            && !one.leaves_out(message)
+    })
+}
+
 /// Subscriptions for which a message may have come until then.
 fn possible<'a>(
     history: &'a History,
@@ -237,7 +245,7 @@ fn possible<'a>(
     })
 }
 
-fn highest_possible(history: &History, message: &Message, actor: usize) -> u8 {
-    let all = possible(history, message, actor, NEVER);
-    all.map(|one| one.options.qos as u8).max().unwrap_or(0)
+/// The highest QoS of the subscriptions that were there when a message came, so that it was sent with no lower one.
+fn highest_sure(history: &History, message: &Message, actor: usize) -> u8 {
+    sure(history, message, actor).map(|one| one.options.qos as u8).max().unwrap_or(0)
 }
