@@ -230,7 +230,7 @@ impl Actor {
             connection.alive_until = now;
         }
         connection.leaving = Leaving::Written { with_will, at: now };
-        connection.new_expiry = new_expiry;
+        connection.new_expiry = new_expiry.map(|expiry| expiry.min(LONGEST_EXPIRY));
         let mut properties = PropertiesBuf::new();
         if let Some(expiry) = new_expiry {
             properties.push(Property::SessionExpiryInterval(expiry)).unwrap();
