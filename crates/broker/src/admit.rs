@@ -13,6 +13,7 @@ use crate::core::{BrokerCore, Peer};
 use crate::counters::Tally;
 use crate::guest::Guest;
 use crate::mail::Mail;
+use crate::sessions::Owner;
 use crate::shared::SessionRef;
 
 /// Bytes of the largest CONNECT: each of its texts may have 64 KiB.
@@ -194,7 +195,10 @@ impl BrokerCore {
         said: &PropertiesBuf,
     ) {
         let client_id = assigned.or(hello.client_id()).unwrap_or_default();
-        let (session, present) = self.session_for(io, client_id, hello.connect().clean_start);
+        // Without hooks nobody says who a client is.
+        let user = guest.as_deref().map(|guest| guest.client.user_name.as_deref());
+        let owner = user.map(|name| name.map(|name| self.house.shared.owner(name)));
+        let (session, present) = self.session_for(io, client_id, hello.connect().clean_start, owner);
         let house = &mut self.house;
         let terms = &house.shared.terms;
         let Some(home) = house.desk.sessions.find(session) else { return };
@@ -203,6 +207,7 @@ impl BrokerCore {
             guest.settled(client_id);
         }
         home.guest = guest;
+        home.owner = owner.flatten();
         home.conn = Some(conn);
         home.blocked = false;
         home.counting_will(&mut house.desk.tally, |state| {
@@ -238,10 +243,17 @@ impl BrokerCore {
         self.house.replay(io, session);
     }
 
-    /// The session that a client goes on with, or a new one; and whether it was there.
+    /// The session that a client goes on with, or a new one; and whether it was there. `owner` is whose it is to be, if there
+    /// are hooks to say so.
     /// [MQTT-3.1.2-4], [MQTT-3.1.3-2], [MQTT-3.1.4-4], [MQTT-3.2.2-3]
     /// 3.1.1: [MQTT-3.1.2-4], [MQTT-3.1.2-6], [MQTT-3.1.4-3], [MQTT-3.2.2-1], [MQTT-3.2.2-2], [MQTT-3.2.2-3]
-    fn session_for(&mut self, io: &mut Io<Mail>, client_id: &str, clean_start: bool) -> (SessionRef, bool) {
+    fn session_for(
+        &mut self,
+        io: &mut Io<Mail>,
+        client_id: &str,
+        clean_start: bool,
+        owner: Option<Option<Owner>>,
+    ) -> (SessionRef, bool) {
         let worker = io.worker();
         let known = self.house.desk.sessions.of_client(worker, client_id);
         if let Some(session) = known
@@ -252,7 +264,10 @@ impl BrokerCore {
         }
         // With its connection the session may have ended.
         if let Some(session) = self.house.desk.sessions.of_client(worker, client_id) {
-            if !clean_start {
+            let known = self.house.desk.sessions.find(session).and_then(|home| home.owner);
+            // 5.0 §5.4.2: a client identifier alone gives nobody what waits for another user.
+            let is_anothers = known.is_some() && owner.is_some_and(|owner| owner != known);
+            if !clean_start && !is_anothers {
                 return (session, true); // [MQTT-3.1.2-5]
             }
             self.house.end_session(io, session, false);

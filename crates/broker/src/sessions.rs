@@ -2,6 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
@@ -22,6 +23,8 @@ use crate::shared::SessionRef;
 pub(crate) struct Home {
     pub client_id: Box<str>,
     pub state: Session<Delivery>,
+    /// Whose it is, if hooks have said so: nobody else goes on with it.
+    pub owner: Option<Owner>,
     /// Its connection, while there is one.
     pub conn: Option<ConnId>,
     /// The filters that it is subscribed to, in order.
@@ -40,6 +43,10 @@ pub(crate) struct Home {
     /// Of its [`SessionRef`].
     generation: u16,
 }
+
+/// A user to whom sessions belong, by a keyed hash of the name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Owner(pub NonZeroU64);
 
 /// What few sessions have, most of them for a moment only.
 #[derive(Default)]
@@ -77,6 +84,7 @@ impl Sessions {
         let home = Home {
             client_id: client_id.into(),
             state: Session::new(queue_limit),
+            owner: None,
             conn: None,
             filters: Vec::new(),
             bytes: 0,

@@ -16,6 +16,7 @@ use crate::core::Peer;
 use crate::guest::WaitingRoom;
 use crate::loads::{LoadId, Loads};
 use crate::retained::{Publisher, Retained};
+use crate::sessions::Owner;
 use crate::{Config, Counters, Limits};
 
 /// Names a session: the worker that it is at home on, its place there, and which of those that had this place it is.
@@ -104,9 +105,18 @@ impl Shared {
 
     /// Who a client is where what it has retained is compared with who asks for it.
     pub fn publisher(&self, client_id: &str) -> Publisher {
+        Publisher(self.hash_of("publisher", client_id))
+    }
+
+    /// Who a user is where sessions are told from those of others.
+    pub fn owner(&self, user_name: &str) -> Owner {
+        Owner(self.hash_of("owner", user_name))
+    }
+
+    fn hash_of(&self, purpose: &str, name: &str) -> NonZeroU64 {
         let mut hasher = DefaultHasher::new();
-        ("publisher", self.key, client_id).hash(&mut hasher);
-        Publisher(NonZeroU64::new(hasher.finish()).unwrap_or(NonZeroU64::MAX))
+        (purpose, self.key, name).hash(&mut hasher);
+        NonZeroU64::new(hasher.finish()).unwrap_or(NonZeroU64::MAX)
     }
 
     /// A number that follows from the broker's key, and cannot be guessed without it.

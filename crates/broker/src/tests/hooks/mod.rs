@@ -2,6 +2,7 @@
 
 mod enhanced;
 mod login;
+mod owners;
 mod phases;
 mod refusals;
 mod script;
