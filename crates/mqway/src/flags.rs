@@ -8,7 +8,25 @@ use clap::builder::FalseyValueParser;
 use mqway_transport::Url;
 
 use crate::failure::Failure;
-use crate::settings::{ClientAuth, Listener};
+use crate::settings::{Access, ClientAuth, Listener};
+
+/// Who may do what.
+#[derive(Clone, Debug, Default, Args)]
+pub struct AccessFlags {
+    /// Let in the users of this file only, of mqway passwd or of mosquitto_passwd
+    #[arg(long, value_name = "FILE", env = "MQWAY_PASSWORD_FILE")]
+    password_file: Option<PathBuf>,
+    /// Allow clients what these rules allow: ours if the name ends in .toml, else mosquitto's
+    #[arg(long, value_name = "FILE", env = "MQWAY_ACL_FILE")]
+    acl_file: Option<PathBuf>,
+}
+
+impl AccessFlags {
+    pub fn lay_over(&self, access: &mut Access) {
+        replace(&mut access.password_file, &self.password_file);
+        replace(&mut access.acl_file, &self.acl_file);
+    }
+}
 
 /// What is said of listeners: for all of them together.
 #[derive(Clone, Debug, Default, Args)]

@@ -8,7 +8,7 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 
 use crate::failure::Failure;
-use crate::flags::{ListenerFlags, replace};
+use crate::flags::{AccessFlags, ListenerFlags, replace};
 use crate::quantity::{Bytes, Seconds};
 use crate::settings::{Listener, Settings};
 
@@ -40,6 +40,8 @@ pub struct Flags {
 
     #[command(flatten, next_help_heading = "Listeners")]
     listeners: ListenerFlags,
+    #[command(flatten, next_help_heading = "Access")]
+    access: AccessFlags,
     #[command(flatten, next_help_heading = "Limits")]
     limits: LimitFlags,
 }
@@ -109,6 +111,7 @@ impl Flags {
             settings.listeners = DEFAULT_LISTENERS.map(listener).into();
         }
         self.listeners.lay_over(&mut settings.listeners)?;
+        self.access.lay_over(&mut settings.access);
         replace(&mut settings.access.allow_anonymous, &self.allow_anonymous.then_some(true));
         replace(&mut settings.broker.max_queued_messages, &self.limits.max_queued_messages);
         replace(&mut settings.log.level, &self.log);

@@ -58,8 +58,8 @@ fn listen_at(listener: &settings::Listener, settings: &Settings) -> Result<(Url,
         || (listener.client_ca.is_some() && listener.client_auth.is_none());
     if is_reachable(&url) && !asks && !asks_who(settings) && settings.access.allow_anonymous != Some(true) {
         return Err(Failure::usage(format_args!(
-            "listener {url} lets in anybody who can reach this machine; ask who they are ([access] in the \
-             configuration, or --client-ca for certificates), listen at 127.0.0.1, or say --allow-anonymous"
+            "listener {url} lets in anybody who can reach this machine; ask who they are (--password-file, \
+             --client-ca for certificates, or [access] in the configuration), listen at 127.0.0.1, or say --allow-anonymous"
         )));
     }
     Ok((url, made))

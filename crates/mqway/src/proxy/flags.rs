@@ -9,7 +9,7 @@ use clap::builder::FalseyValueParser;
 use mqway_transport::Url;
 
 use crate::failure::Failure;
-use crate::flags::{ListenerFlags, replace, unless_empty, useful};
+use crate::flags::{AccessFlags, ListenerFlags, replace, unless_empty, useful};
 use crate::quantity::{Bytes, Seconds};
 use crate::settings::{Listener, Settings, Upstream};
 
@@ -33,6 +33,8 @@ pub struct Flags {
     listeners: ListenerFlags,
     #[command(flatten, next_help_heading = "Upstreams")]
     upstreams: UpstreamFlags,
+    #[command(flatten, next_help_heading = "Access")]
+    access: AccessFlags,
     #[command(flatten, next_help_heading = "Limits")]
     limits: LimitFlags,
 }
@@ -117,6 +119,7 @@ impl Flags {
         }
         self.listeners.lay_over(&mut settings.listeners)?;
         self.upstreams.lay_over(&mut settings.upstreams)?;
+        self.access.lay_over(&mut settings.access);
         self.limits.lay_over(settings);
         replace(&mut settings.log.level, &self.log);
         Ok(())

@@ -51,6 +51,12 @@ impl Files {
         assert!(done.code == Some(0), "{done:?}");
     }
 
+    /// Starts a server that is told of these files on its command line.
+    fn guard_by_flags(&self, server: Proxy) -> Running {
+        let server = server.argument("--password-file").argument(self.path("passwords"));
+        server.argument("--acl-file").argument(self.path("acl")).start()
+    }
+
     /// Starts a server with these files.
     fn guard(&self, server: Proxy) -> Running {
         let settings = format!(
@@ -101,6 +107,19 @@ fn files_of_mosquitto_decide_who_comes_in_and_who_publishes_what() {
         let nobody = client(&["pub", server.url(0), "-t", "ann/x", "-m", "x", "--retry", "never"]);
         assert_eq!(nobody.code, Some(NOT_LET_IN));
     });
+}
+
+#[test]
+fn two_flags_are_enough() {
+    let files = Files::new();
+    let mosquitto = Mosquitto::start();
+    let proxy = Proxy::new().upstream(&mosquitto.url(Kind::Tcp));
+    for server in [Proxy::broker(), proxy] {
+        let server = files.guard_by_flags(server.listen("tcp://127.0.0.1:0"));
+        assert_eq!(publish(server.url(0), "5", "secret", "ann/x"), Some(0));
+        assert_eq!(publish(server.url(0), "5", "wrong", "ann/x"), Some(NOT_LET_IN));
+        assert_eq!(publish(server.url(0), "5", "secret", "news/today"), Some(NOT_ALLOWED));
+    }
 }
 
 #[test]
