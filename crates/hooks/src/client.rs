@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqway_codec::{Connect, Version};
+use mqway_codec::{Connect, SubscribeOptions, Version};
 use mqway_transport::facts::Facts;
 
 use crate::Login;
@@ -30,6 +30,9 @@ pub struct Client {
     pub groups: Vec<Arc<str>>,
     /// What else is known of it by name, such as the claims of a token.
     pub claims: Vec<(Arc<str>, Arc<str>)>,
+    /// What the server subscribes it to as soon as it is accepted, by filters as the server knows them, unless its session
+    /// has that already. No hook is asked for these; their messages are judged as any other.
+    pub subscriptions: Vec<(Box<str>, SubscribeOptions)>,
     /// How long its authentication holds, from when it was given; at its end the connection ends, unless the client
     /// has authenticated again. `None`: as long as the connection.
     pub lifetime: Option<Duration>,
@@ -52,6 +55,7 @@ impl Client {
             user_name: None,
             groups: Vec::new(),
             claims: Vec::new(),
+            subscriptions: Vec::new(),
             lifetime: None,
             turn: 0,
             revision: 0,

@@ -103,6 +103,15 @@ pub trait Transform: Send + Sync {
         Phases::ALL
     }
 
+    /// [`Phase::Authenticate`], once it is known who the client is, and before its will is shown: whether its packets can be
+    /// changed as they have to be. May note what the client is to be subscribed to.
+    ///
+    /// # Errors
+    /// If they cannot: it may not connect.
+    fn admit(&self, _client: &mut Client, _login: &Login<'_>) -> Result<(), Denial> {
+        Ok(())
+    }
+
     /// [`Phase::Publish`]: a message from the client; its will, at CONNECT, too.
     ///
     /// # Errors

@@ -19,7 +19,8 @@ use crate::{
 /// * **Who is asked:** the first [`Authenticate`] or [`Authorize`] hook that says allow or deny decides; if all pass, a
 ///   login is decided by [`Hooks::anonymous`], and anything else is allowed.
 /// * **What they see:** on the way to the server every [`Transform`] hook changes first, then it is judged; on the way
-///   to a client it is judged first. So whoever judges sees the server's topics.
+///   to a client it is judged first, and then changed by the same hooks in the opposite order. So whoever judges sees the
+///   server's topics.
 /// * **Panics:** a hook that panics is a no, and its connection ends.
 #[derive(Clone, Default)]
 pub struct Hooks {
@@ -239,8 +240,14 @@ impl Hooks {
 
     /// Adds a hook behind those that are there.
     pub fn add_transform(&mut self, hook: Arc<dyn Transform>) {
-        const CHANGED: Phases =
-            Phases::of(&[Phase::Publish, Phase::Subscribe, Phase::Unsubscribe, Phase::Deliver, Phase::Will]);
+        const CHANGED: Phases = Phases::of(&[
+            Phase::Authenticate,
+            Phase::Publish,
+            Phase::Subscribe,
+            Phase::Unsubscribe,
+            Phase::Deliver,
+            Phase::Will,
+        ]);
         self.wanted = self.wanted.and(hook.phases().within(CHANGED));
         self.transform.push(hook);
     }
@@ -280,7 +287,7 @@ impl Hooks {
         self.accept.iter().try_for_each(|hook| guard(hook.name(), || hook.accept(listener, facts)))
     }
 
-    /// [`Phase::Authenticate`]; then the will is judged as a message that the client publishes, and is left out, or the
+    /// [`Phase::Authenticate`]; then whoever changes packets is asked if it can, and the will is judged as a message that the client publishes, and is left out, or the
     /// login refused, as `refused_will` says.
     pub fn login(
         &self,
@@ -322,6 +329,9 @@ impl Hooks {
         refused_will: RefusedWill,
         mut outcome: Outcome,
     ) -> Outcome {
+        if outcome == Outcome::Go {
+            outcome = self.admit(client, login);
+        }
         if outcome == Outcome::Go
             && let Some(wanted) = login.will.take()
         {
@@ -345,6 +355,12 @@ impl Hooks {
             progress.changes = Some(Box::new(login.changes()));
         }
         outcome
+    }
+
+    /// Whether the packets of a client that is authenticated can be changed as they have to be.
+    fn admit(&self, client: &mut Client, login: &Login<'_>) -> Outcome {
+        client.subscriptions.clear(); // It may be shown again.
+        outcome(self.changers(Phase::Authenticate, |hook| hook.admit(client, login)))
     }
 
     fn authenticate(
@@ -481,7 +497,7 @@ impl Hooks {
     /// The first no.
     pub fn deliver(&self, client: &mut Client, message: &mut Message<'_>) -> Result<(), Denial> {
         self.judges(Phase::Deliver, |hook| hook.deliver(client, message))?;
-        self.changers(Phase::Deliver, |hook| hook.deliver(client, message))
+        self.deliver_again(client, message)
     }
 
     /// Changes a message to a client as it did before: one that was judged, and that was sent again.
@@ -489,7 +505,8 @@ impl Hooks {
     /// # Errors
     /// The first no.
     pub fn deliver_again(&self, client: &mut Client, message: &mut Message<'_>) -> Result<(), Denial> {
-        self.changers(Phase::Deliver, |hook| hook.deliver(client, message))
+        let hooks = self.transform.iter().rev().filter(|hook| hook.phases().contains(Phase::Deliver));
+        hooks.into_iter().try_for_each(|hook| guard(hook.name(), || hook.deliver(client, message)))
     }
 
     /// [`Phase::Will`].

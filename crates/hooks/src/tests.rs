@@ -189,6 +189,71 @@ fn who_judges_sees_the_server_s_topics_in_both_directions() {
 }
 
 #[test]
+fn what_goes_to_a_client_is_changed_in_the_opposite_order() {
+    /// Puts a level in front, which is taken away again.
+    struct Level(&'static str);
+    impl Transform for Level {
+        fn name(&self) -> &str {
+            self.0
+        }
+        fn publish(&self, _: &mut Client, message: &mut Message<'_>) -> Result<(), Denial> {
+            let topic = format!("{}/{}", self.0, message.topic());
+            message.set_topic(topic).map_err(|_| Denial::not_authorized("level"))
+        }
+        fn deliver(&self, _: &mut Client, message: &mut Message<'_>) -> Result<(), Denial> {
+            let inner = message.topic().strip_prefix(self.0).and_then(|rest| rest.strip_prefix('/'));
+            let inner = inner.map(str::to_owned).ok_or_else(|| Denial::not_authorized("level"))?;
+            message.set_topic(inner).map_err(|_| Denial::not_authorized("level"))
+        }
+    }
+    let mut hooks = Hooks::new();
+    hooks.add_transform(Arc::new(Level("inner")));
+    hooks.add_transform(Arc::new(Level("outer")));
+    let mut scene = Scene::new();
+    let mut sent = message("a");
+    assert_eq!(scene.publish(&hooks, &mut sent), Outcome::Go);
+    assert_eq!(sent.topic(), "outer/inner/a");
+    hooks.deliver(&mut scene.client, &mut sent).unwrap();
+    assert_eq!(sent.topic(), "a");
+}
+
+#[test]
+fn who_changes_packets_is_asked_whether_it_can_once_the_client_is_known() {
+    struct Mounts;
+    impl Transform for Mounts {
+        fn name(&self) -> &str {
+            "mounts"
+        }
+        fn admit(&self, client: &mut Client, _: &Login<'_>) -> Result<(), Denial> {
+            let user = client.user_name.as_deref().ok_or_else(|| Denial::not_authorized("no name"))?;
+            let filter = format!("home/{user}").into();
+            client.subscriptions.push((filter, SubscribeOptions::default()));
+            Ok(())
+        }
+    }
+    let named = Says::later();
+    let mut hooks = Hooks::new();
+    hooks.add_authenticate(named.clone());
+    hooks.add_transform(Arc::new(Mounts));
+    for (user, expected) in
+        [(Some("ann"), Outcome::Go), (None, Outcome::Denied(Denial::not_authorized("no name")))]
+    {
+        let mut scene = Scene::new();
+        let mut connect = Connect::new(Version::V5, "c");
+        connect.will = Some(Will::new("a", b"gone"));
+        let mut login = Login::new(&connect);
+        assert!(matches!(scene.login(&hooks, &mut login, RefusedWill::Refuse), Outcome::Wait(_)));
+        // Who it is, it says later; and shown again, it is subscribed no more than once.
+        let user = user.map(str::to_owned);
+        named.ticket().allow_with(move |_, login| login.user_name = user.map(Into::into));
+        assert!(scene.hear());
+        let outcome = scene.login(&hooks, &mut login, RefusedWill::Refuse);
+        let subscribed = usize::from(outcome == Outcome::Go);
+        assert_eq!((outcome, scene.client.subscriptions.len()), (expected, subscribed));
+    }
+}
+
+#[test]
 fn an_answer_that_comes_later_goes_on_where_it_was_asked() {
     let (first, asks) = (Says::now([]), Says::later());
     let last = Says::now([no("last")]);
