@@ -13,7 +13,7 @@
 //! these back later. One that allows some of them says nothing about the whole, and is passed over.
 
 mod file;
-mod filter;
+pub(crate) mod filter;
 mod matcher;
 mod memo;
 mod mosquitto;
@@ -26,12 +26,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use mqway_codec::{TopicFilter, TopicName};
 
-pub(crate) use filter::covers;
 use matcher::{Entry, Matcher, Meeting, NONE, Use};
 use memo::Memo;
 pub use rule::Subject;
-use rule::{Actions, Condition, Effect, Rule};
-use template::Template;
+use rule::{Actions, Rule};
+pub(crate) use rule::{Condition, Effect, Pattern};
+pub(crate) use template::{Dialect, Template};
 
 /// The longest file that is read, in bytes.
 pub const MAX_FILE: usize = 16 << 20;

@@ -4,6 +4,8 @@
 //! an empty one, and in front of a topic one that begins with `$`, is therefore never put in: an allowing rule is then
 //! not for this client, and in a denying one the whole level becomes `+`.
 
+use std::fmt;
+
 use super::rule::{Effect, Subject};
 
 /// The most filters that one topic of a rule becomes by claims that have several values.
@@ -123,6 +125,24 @@ impl Template {
     fn most(&self, subject: &Subject<'_>) -> usize {
         let counts = self.levels.iter().flatten().map(|piece| values(piece, subject).len());
         counts.fold(1, usize::saturating_mul)
+    }
+}
+
+/// As it is written in our files.
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, level) in self.levels.iter().enumerate() {
+            f.write_str(if at == 0 { "" } else { "/" })?;
+            for piece in level {
+                match piece {
+                    Piece::Text(text) => f.write_str(&text.replace('%', "%%"))?,
+                    Piece::User => f.write_str("%u")?,
+                    Piece::Client => f.write_str("%c")?,
+                    Piece::Claim(name) => write!(f, "%{{claim:{name}}}")?,
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -294,6 +314,8 @@ mod tests {
         let template = Template::parse("%%c/%x/%{claim:a}/%", Dialect::Mosquitto).unwrap();
         assert_eq!(template.filters(&named("u", "C"), Effect::Allow).filters, ["%C/%x/%{claim:a}/%"]);
         assert_eq!(Template::parse("a/%%/%%u", Dialect::Ours).unwrap().fixed().unwrap(), "a/%/%u");
+        let text = "/a/%%-%u/x%c%{claim:b}//#";
+        assert_eq!(Template::parse(text, Dialect::Ours).unwrap().to_string(), text);
         assert_eq!(Template::parse("a/%u", Dialect::Ours).unwrap().fixed(), None);
     }
 }

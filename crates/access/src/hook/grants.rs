@@ -1,7 +1,7 @@
 use mqway_codec::{TopicFilter, TopicName};
 use mqway_hooks::{Authorize, Client, Denial, Later, Message, Phase, Phases, Subscription, Verdict};
 
-use crate::acl::covers;
+use crate::acl::filter::covers;
 
 /// What a token, or a web service, allows, kept of a connection by who has authenticated it; `None`: no statement.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
