@@ -1,5 +1,8 @@
 //! What the fuzz targets check. Each crate keeps its checks beside its tests, which replay the corpus with them.
 
+#[path = "../../crates/access/tests/checks/mod.rs"]
+pub mod access;
+
 #[path = "../../crates/broker/tests/checks/mod.rs"]
 pub mod broker;
 

@@ -12,6 +12,7 @@ pub mod jwt;
 pub mod password;
 pub mod pool;
 pub mod rates;
+pub mod rewrite;
 pub mod scram;
 pub mod token;
 pub mod web;

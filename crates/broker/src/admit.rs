@@ -203,8 +203,10 @@ impl BrokerCore {
         let terms = &house.shared.terms;
         let Some(home) = house.desk.sessions.find(session) else { return };
         let expires = guest.as_ref().and_then(|guest| guest.expires);
+        let mut unasked = Vec::new();
         if let Some(guest) = &mut guest {
             guest.settled(client_id);
+            unasked = std::mem::take(&mut guest.client.subscriptions);
         }
         home.guest = guest;
         home.owner = owner.flatten();
@@ -238,6 +240,7 @@ impl BrokerCore {
             let begun = if present { Event::SessionResumed } else { Event::SessionCreated };
             self.house.desk.tell(session, &begun);
         }
+        self.house.subscribe_unasked(session, &unasked);
         // What waited, and what was not acknowledged. [MQTT-4.4.0-1], [MQTT-4.8.2-4]
         self.house.desk.pump(io, session);
         self.house.replay(io, session);

@@ -1,8 +1,8 @@
 //! SUBSCRIBE and UNSUBSCRIBE, and the retained messages that follow.
 
 use mqway_codec::{
-    QoS, ReasonCode, ReasonCodesBuf, RetainHandling, Subscribe, Subscription, SubscriptionId, TopicFilter,
-    Unsubscribe, Version,
+    QoS, ReasonCode, ReasonCodesBuf, RetainHandling, Subscribe, SubscribeOptions, Subscription,
+    SubscriptionId, TopicFilter, Unsubscribe, Version,
 };
 use mqway_engine::Io;
 use mqway_hooks::{Event, Phase};
@@ -74,6 +74,32 @@ impl House {
             home.add_replays(replays);
         }
         Ok(())
+    }
+
+    /// Makes the subscriptions that hooks have for a client, without its asking. [`House::replay`] follows here, too.
+    pub(crate) fn subscribe_unasked(&mut self, session: SessionRef, wanted: &[(Box<str>, SubscribeOptions)]) {
+        for (text, options) in wanted {
+            let filter = TopicFilter::new(text).map_err(|_| ReasonCode::TopicFilterInvalid);
+            let made = filter.and_then(|filter| {
+                self.subscribe_one(session, &Subscription { filter, options: *options }, None)
+            });
+            match made {
+                Ok((qos, replay)) => {
+                    if let Some(home) = self.desk.sessions.find(session) {
+                        home.add_replays(replay.into_iter().collect());
+                    }
+                    if self.desk.wants(Phase::Subscribed) {
+                        self.desk.tell(session, &Event::Subscribed { filter: text, qos });
+                    }
+                }
+                Err(reason) => {
+                    self.desk.tally.subscriptions_refused += 1;
+                    let home = self.desk.sessions.find(session);
+                    let client = home.map_or("", |home| &home.client_id);
+                    log::warn!("{client:?}: not subscribed to {text:?} unasked: {}", reason.name());
+                }
+            }
+        }
     }
 
     fn subscribe_one(

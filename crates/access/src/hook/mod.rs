@@ -6,6 +6,7 @@ mod passwords;
 mod permissions;
 mod scram;
 mod tokens;
+mod topics;
 
 pub use certificates::Certificates;
 pub use grants::{Granted, Grants};
@@ -13,8 +14,11 @@ pub use passwords::Passwords;
 pub use permissions::Permissions;
 pub use scram::Scram;
 pub use tokens::{TokenMethod, Tokens};
+pub use topics::Topics;
 
 use mqway_hooks::{Client, Denial};
+
+use crate::acl::Subject;
 
 /// Who an enhanced authentication has shown the client to be.
 struct Shown(Option<Box<str>>);
@@ -34,4 +38,20 @@ fn shown(client: &mut Client, method: &str, user: Option<&str>) -> Result<(), De
             Ok(())
         }
     }
+}
+
+/// Calls `look` with what rules and topics are looked up by.
+fn with_subject<T>(client: &Client, look: impl FnOnce(&Subject<'_>) -> T) -> T {
+    let groups: Vec<_> = client.groups.iter().map(|group| group.to_string()).collect();
+    let claims: Vec<_> =
+        client.claims.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    look(&Subject {
+        user: client.user_name.as_deref(),
+        client_id: &client.client_id,
+        groups: &groups,
+        listener: &client.listener,
+        transport: client.transport(),
+        address: client.facts.peer.map(|peer| peer.ip()),
+        claims: &claims,
+    })
 }

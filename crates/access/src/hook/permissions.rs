@@ -3,7 +3,8 @@ use std::sync::Arc;
 use mqway_codec::{ReasonCode, TopicFilter, TopicName};
 use mqway_hooks::{Authorize, Client, Denial, Later, Message, Phase, Phases, Subscription, Verdict};
 
-use crate::acl::{Acl, Decider, Explanation, Grant, Request, Rights, Subject};
+use super::with_subject;
+use crate::acl::{Acl, Decider, Explanation, Grant, Request, Rights};
 
 /// Authorises by rules: see [`Acl`]. What they say of a client is looked up once for each identity, and remembered for its
 /// last topics.
@@ -49,18 +50,7 @@ impl Permissions {
 
     #[cold]
     fn look_up(&self, client: &Client) -> Rights {
-        let groups: Vec<_> = client.groups.iter().map(|group| group.to_string()).collect();
-        let text = |(name, value): &(Arc<str>, Arc<str>)| (name.to_string(), value.to_string());
-        let claims: Vec<_> = client.claims.iter().map(text).collect();
-        self.acl.rights(&Subject {
-            user: client.user_name.as_deref(),
-            client_id: &client.client_id,
-            groups: &groups,
-            listener: &client.listener,
-            transport: client.transport(),
-            address: client.facts.peer.map(|peer| peer.ip()),
-            claims: &claims,
-        })
+        with_subject(client, |subject| self.acl.rights(subject))
     }
 }
 
