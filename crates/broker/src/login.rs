@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use mqway_codec::{Auth, Connect, Decoder, Packet, PacketType, ReasonCode, Version};
+use mqway_codec::{Auth, Connect, ConnectReturnCode, Decoder, Packet, PacketType, ReasonCode, Version};
 use mqway_engine::{CloseCode, ConnId, Io, Origin};
 use mqway_hooks::{Denial, Login, Outcome, Step};
 use mqway_session::server::{Exchange, Fault};
@@ -178,7 +178,10 @@ impl BrokerCore {
         guest: &Guest,
         denial: &Denial,
     ) {
-        let reason = code_for(denial, PacketType::Connack);
+        let mut reason = code_for(denial, PacketType::Connack);
+        if connect.version != Version::V5 && ConnectReturnCode::from_reason(reason).is_none() {
+            reason = ReasonCode::NotAuthorized; // So that it hears that it is not let in.
+        }
         self.house.desk.tally.connects_denied += 1;
         self.house.shared.counters.refuse(denial.reason);
         log::info!("{}: refused: {denial}", guest.client);
