@@ -530,7 +530,7 @@ impl<O: Observer> Core for ProxyCore<O> {
         let Some((_, side, link)) = self.links.by_conn(conn) else { return };
         if let (Some(guard), Side::Upstream) = (&mut link.guard, side) {
             guard.blocked = false;
-            if guard.waits_until.is_some() {
+            if link.waits() {
                 return; // It goes on when the answer has come.
             }
         }

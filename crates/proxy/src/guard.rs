@@ -9,6 +9,7 @@ use mqway_hooks::{Answer, Answers, By, Client, Dialogue, Progress};
 use crate::aliases::Aliases;
 use crate::core::Mail;
 use crate::flow::Flow;
+use crate::judge::unasked::Unasked;
 use crate::merge::Merges;
 use crate::{Direction, LARGEST_PACKET};
 
@@ -37,6 +38,10 @@ pub(crate) struct Guard {
     pub to_upstream: Way,
     pub to_client: Way,
     pub merges: Merges,
+    /// CONNECT wants a new session.
+    pub clean_start: bool,
+    /// Subscriptions of ours for the client that the upstream has not answered. Until then nothing is read of the client.
+    pub unasked: Option<Unasked>,
     /// CONNACK has accepted the client, and observers know.
     pub connected: bool,
     /// Who has ended the connection, as far as it is known before it ends.
@@ -81,6 +86,8 @@ impl Guard {
             to_upstream: Way::new(Flow::default()),
             to_client: Way::new(Flow::in_order()),
             merges: Merges::default(),
+            clean_start: false,
+            unasked: None,
             connected: false,
             ended: None,
             blocked: false,
@@ -97,7 +104,8 @@ impl Guard {
 
     /// When something is to happen of which nobody will tell.
     pub fn deadline(&self) -> Duration {
-        self.waits_until.unwrap_or(Duration::MAX).min(self.expires)
+        let waits = self.unasked.as_ref().map(|unasked| unasked.until).or(self.waits_until);
+        waits.unwrap_or(Duration::MAX).min(self.expires)
     }
 
     /// Who has ended the connection, if nobody is known to have done so before.

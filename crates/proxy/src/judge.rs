@@ -2,6 +2,7 @@
 
 mod messages;
 mod requests;
+pub(crate) mod unasked;
 
 use std::time::Duration;
 
@@ -81,6 +82,10 @@ impl<O: Observer> Passage<'_, O> {
     fn pass_one(&mut self, bytes: &[u8], run: &mut Run) -> Result<bool, Then> {
         let rest = &bytes[run.at..];
         let connecting = self.link.awaits_connack();
+        if self.direction == Direction::ToUpstream && self.guard.unasked.is_some() {
+            self.io.pause(self.link.client); // Until its subscriptions are made.
+            return Ok(false);
+        }
         if connecting && self.link.is_refused_as_3_1_1(self.direction, rest) {
             run.pass(self.io, bytes, 4);
             return Err(Then::Refused);
@@ -228,6 +233,7 @@ impl<O: Observer> Passage<'_, O> {
         }
         self.guard.connected = true;
         self.tell(&Event::Connected { session_present: connack.session_present })?;
+        self.subscribe_unasked(connack);
         if self.version() != Version::V5 {
             self.guard.to_upstream.packet = self.context.limits.packet;
             return Ok(Verdict::Pass);

@@ -26,6 +26,7 @@ impl<O: Observer> ProxyCore<O> {
         link.to_client.decoder.set_version(connect.version);
         let Some(guard) = &mut link.guard else { return };
         guard.client.greet(connect);
+        guard.clean_start = connect.clean_start;
         guard.connect = bytes.to_vec();
         let properties = &connect.properties;
         guard.explains = properties.request_problem_information() != Some(false);
@@ -207,6 +208,9 @@ impl<O: Observer> ProxyCore<O> {
             Counters::count(&self.context.counters.connect_timeouts);
             log::info!("{}: closed: no AUTH in time", guard.client);
             self.end(io, key, CloseCode::POLICY, "no AUTH in time");
+        } else if guard.unasked.as_ref().is_some_and(|unasked| unasked.until <= now) {
+            let text = "no SUBACK in time for the subscriptions that its clients are to have";
+            return self.fault(io, key, Side::Upstream, ReasonCode::UnspecifiedError, text);
         } else if guard.expires <= now {
             self.context.counters.refuse(ReasonCode::NotAuthorized);
             return self.deny(io, key, ReasonCode::NotAuthorized, "its authentication has expired");
@@ -232,9 +236,9 @@ impl Link {
         io.send(upstream, &connect);
     }
 
-    /// Whether a packet of the client waits for the answer of a hook.
+    /// Whether a packet of the client waits for the answer of a hook, or for that to a SUBSCRIBE of ours.
     pub(crate) fn waits(&self) -> bool {
-        self.guard.as_ref().is_some_and(|guard| guard.waits_until.is_some())
+        self.guard.as_ref().is_some_and(|guard| guard.waits_until.is_some() || guard.unasked.is_some())
     }
 
     /// Notes who ends the connection, if nobody is known to have done so before.

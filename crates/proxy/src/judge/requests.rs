@@ -111,6 +111,9 @@ impl<O: Observer> Passage<'_, O> {
     }
 
     pub(super) fn suback(&mut self, suback: &Suback<'_>) -> Result<Verdict, Then> {
+        if let Some(verdict) = self.suback_unasked(suback)? {
+            return Ok(verdict);
+        }
         let merge = self.guard.merges.take(Request::Subscribe, suback.packet_id);
         let Some(merge) = merge else { return Ok(Verdict::Pass) };
         let Some(codes) = merge.codes(suback.codes) else {
