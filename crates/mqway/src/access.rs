@@ -1,6 +1,7 @@
 //! From settings to hooks: who may connect to a server, and what each may do.
 
 mod tokens;
+mod topics;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,6 +30,8 @@ pub struct Guards {
     plugins: Vec<Arc<dyn Plugin>>,
     pool: Option<Arc<Pool>>,
     passwords: Option<Arc<Passwords>>,
+    /// Topics are rewritten, or were for connections that may still be there.
+    topics: bool,
 }
 
 impl Guards {
@@ -52,6 +55,8 @@ impl Guards {
         if let Some(path) = &access.acl_file {
             guards.hooks.add_authorize(Arc::new(Permissions::new(rules(path)?)));
         }
+        let before = before.is_some_and(|before| before.topics);
+        guards.topics = topics::add(&settings.topics, before, &mut guards.hooks)?;
         guards.load_plugins(&settings.plugins, makers)?;
         guards.hooks.anonymous = access.allow_anonymous.unwrap_or(!asks_who(settings));
         guards.hooks.unanswered = match access.unanswered {

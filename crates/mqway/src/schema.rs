@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::settings::{BROKER_FILE, PROXY_FILE, accepts, keys_of};
 
 /// Sections that are lists of tables.
-const LISTS: [&str; 2] = ["listeners", "upstreams"];
+const LISTS: [&str; 3] = ["listeners", "upstreams", "topics"];
 
 /// The schema as text.
 pub fn schema() -> String {

@@ -37,6 +37,7 @@ pub struct Settings {
     pub upstreams: Vec<Upstream>,
     pub access: Access,
     pub jwt: Jwt,
+    pub topics: Vec<Topics>,
     pub broker: Broker,
     pub limits: Limits,
     pub log: Log,
@@ -130,6 +131,38 @@ pub struct Jwt {
     pub publish_claim: Option<String>,
     pub subscribe_claim: Option<String>,
     pub keep_claims: Option<Vec<String>>,
+}
+
+/// By which names some clients know topics, and what they are subscribed to without asking.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Topics {
+    pub anonymous: Option<bool>,
+    pub users: Option<Vec<String>>,
+    pub clients: Option<Vec<String>>,
+    pub groups: Option<Vec<String>>,
+    pub listeners: Option<Vec<String>>,
+    pub transports: Option<Vec<String>>,
+    pub addresses: Option<Vec<String>>,
+    pub mount: Option<String>,
+    pub rewrite: Option<Vec<String>>,
+    pub subscribe: Option<Vec<String>>,
+    pub subscribe_qos: Option<u8>,
+    pub subscribe_no_local: Option<bool>,
+    pub subscribe_retain_as_published: Option<bool>,
+    pub subscribe_retained: Option<Retained>,
+}
+
+/// Which retained messages a subscription without asking brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Retained {
+    /// All, each time that the client connects.
+    Always,
+    /// All, where the subscription is new.
+    New,
+    /// None.
+    Never,
 }
 
 /// What happens to a PUBLISH that is not allowed, where the protocol has no answer for it.

@@ -3,7 +3,7 @@
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use toml::de::{DeTable, DeValue};
 
-use super::{Access, Broker, Jwt, Limits, Listener, Log, Settings, Upstream};
+use super::{Access, Broker, Jwt, Limits, Listener, Log, Settings, Topics, Upstream};
 
 /// A key that does not exist.
 #[derive(Debug)]
@@ -70,6 +70,7 @@ pub fn keys_of(section: &str) -> &'static [&'static str] {
         "upstreams" => fields::<Upstream>(),
         "access" => fields::<Access>(),
         "jwt" => fields::<Jwt>(),
+        "topics" => fields::<Topics>(),
         "broker" => fields::<Broker>(),
         "limits" => fields::<Limits>(),
         "log" => fields::<Log>(),

@@ -25,6 +25,7 @@ mod side_by_side;
 mod storms;
 mod tap;
 mod tls;
+mod topics;
 mod upstreams;
 mod websocket;
 mod wire;
