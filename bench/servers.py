@@ -101,10 +101,13 @@ def rumqttd(binary):
     return running([binary, "--quiet", "--config", "{file}"], ports, RUMQTTD_ROUTER + "".join(listeners), ".toml")
 
 
-def mqway(binary, workers):
+def mqway(binary, workers, settings="", rules=""):
+    """With these settings, in which {rules} is the path of a file with these rules, if there are any."""
     ports = free_ports(2)
     listeners = ["--listen", f"tcp://127.0.0.1:{ports[0]}", "--listen", f"ws://127.0.0.1:{ports[1]}/mqtt"]
-    return running([binary, "broker", "--memory", "--log", "warn", "--workers", str(workers), *listeners], ports)
+    command = [binary, "broker", "--memory", "--log", "warn", "--workers", str(workers), *listeners]
+    configured = ["--config", "{file}"] if settings else []
+    return running([*command, *configured], ports, settings, ".toml", rules)
 
 
 def relay(mqload):
@@ -114,10 +117,16 @@ def relay(mqload):
 
 
 @contextlib.contextmanager
-def running(command, ports, configuration="", suffix=".conf"):
-    """Runs the command, with the path of its configuration for `{file}`, from when it accepts on all of its ports."""
+def running(command, ports, configuration="", suffix=".conf", rules=""):
+    """Runs the command, with the path of its configuration for `{file}`, from when it accepts on all of its ports. In the
+    configuration, the path of a file with these rules stands for `{rules}`."""
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as log:
         file = pathlib.Path(folder) / f"server{suffix}"
+        if rules:
+            # What is in TOML is called so.
+            path = pathlib.Path(folder) / ("rules.toml" if rules.startswith("[[") else "rules")
+            path.write_text(rules)
+            configuration = configuration.replace("{rules}", str(path))
         file.write_text(configuration)
         # A server that is started as root may go on as a user of its own.
         os.chmod(folder, 0o755)
