@@ -157,15 +157,6 @@ impl Acl {
         file::parse(text).map(|parsed| Acl::of_ours(source, parsed))
     }
 
-    /// Reads the table `acl` of a configuration, and leaves everything else to others; `None` if it has none.
-    ///
-    /// # Errors
-    /// Says which line is wrong, and why.
-    pub fn parse_within(source: &str, text: &str) -> Result<Option<Acl>, AclError> {
-        check_length(text)?;
-        file::parse_within(text).map(|parsed| parsed.map(|parsed| Acl::of_ours(source, parsed)))
-    }
-
     /// Reads a file as mosquitto's `acl_file` names one.
     ///
     /// # Errors

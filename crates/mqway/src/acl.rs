@@ -1,12 +1,11 @@
 //! `mqway acl`: asks permissions without a broker.
 
-use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
-use mqway_access::acl::{Acl, Grant, MAX_FILE, Request, Subject};
+use mqway_access::acl::{Acl, Grant, Request, Subject};
 use mqway_codec::{TopicFilter, TopicName};
 
 use crate::access;
@@ -34,7 +33,7 @@ struct Check {
     /// The rules: ours if the name ends in .toml, else mosquitto's
     #[arg(long, value_name = "FILE", env = "MQWAY_ACL", required_unless_present = "config")]
     acl: Option<PathBuf>,
-    /// The configuration whose acl_file, under [access], has the rules; or a file that has them under [acl]
+    /// The configuration of a server, whose acl_file under [access] has the rules
     #[arg(short, long, value_name = "FILE", env = "MQWAY_CONFIG", conflicts_with = "acl")]
     config: Option<PathBuf>,
     /// User name [default: an anonymous client]
@@ -109,20 +108,11 @@ impl Check {
     }
 
     fn rules(&self) -> Result<Acl, Failure> {
-        let path = self.acl.as_deref().or(self.config.as_deref());
-        let path = path.ok_or_else(|| Failure::usage("either --acl or --config says where the rules are"))?;
-        let (text, name) = (read(path)?, path.display().to_string());
-        let rules = if self.acl.is_none() {
-            match Acl::parse_within(&name, &text).transpose() {
-                Some(rules) => rules,
-                None => return rules_named_in(path),
-            }
-        } else if path.extension().is_some_and(|extension| extension == "toml") {
-            Acl::parse(&name, &text)
-        } else {
-            Acl::parse_mosquitto(&name, &text)
-        };
-        rules.map_err(|error| Failure::usage(format_args!("{name}:{}: {}", error.line, error.what)))
+        match (&self.acl, &self.config) {
+            (Some(file), _) => access::rules(file),
+            (None, Some(configuration)) => rules_named_in(configuration),
+            (None, None) => Err(Failure::usage("either --acl or --config says where the rules are")),
+        }
     }
 }
 
@@ -133,15 +123,6 @@ fn rules_named_in(configuration: &Path) -> Result<Acl, Failure> {
         Failure::usage(format_args!("{} names no acl_file under [access]", configuration.display()))
     })?;
     access::rules(&file)
-}
-
-fn read(path: &Path) -> Result<String, Failure> {
-    let mut text = String::new();
-    let opened = fs::File::open(path);
-    opened
-        .and_then(|file| file.take(MAX_FILE as u64 + 1).read_to_string(&mut text))
-        .map_err(|error| Failure::usage(format_args!("cannot read {}: {error}", path.display())))?;
-    Ok(text)
 }
 
 fn claim(text: &str) -> Result<(String, String), String> {

@@ -1,4 +1,4 @@
-//! Our own ACL files: TOML, alone or as the table `acl` of a configuration.
+//! Our own ACL files, in TOML.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,17 +26,6 @@ pub struct Parsed {
 pub fn parse(text: &str) -> Result<Parsed, AclError> {
     let file: AclTable = toml::from_str(text).map_err(|error| AclError::of_toml(text, &error))?;
     file.rules(&Lines::of(text))
-}
-
-/// Reads the table `acl` of a configuration, and nothing else of it; `None` if there is none.
-pub fn parse_within(text: &str) -> Result<Option<Parsed>, AclError> {
-    let file: Configuration = toml::from_str(text).map_err(|error| AclError::of_toml(text, &error))?;
-    file.acl.map(|table| table.rules(&Lines::of(text))).transpose()
-}
-
-#[derive(Deserialize)]
-struct Configuration {
-    acl: Option<AclTable>,
 }
 
 #[derive(Deserialize)]

@@ -272,16 +272,6 @@ fn answers_name_the_line() {
 }
 
 #[test]
-fn a_configuration_may_hold_the_rules() {
-    let text = "[log]\nlevel = 'info'\n[acl]\ndefault = 'deny'\n[[acl.rules]]\nallow = 'all'\n";
-    let acl = Acl::parse_within("broker.toml", text).unwrap().unwrap();
-    let explanation = acl.rights(&Subject::default()).explain(Request::Publish(topic("a")));
-    assert_eq!(explanation.to_string(), "allowed by broker.toml:6: allow all");
-    assert!(Acl::parse_within("broker.toml", "[log]\n").unwrap().is_none());
-    assert_eq!(Acl::parse_within("x", "[acl]\nrules = [{}]").unwrap_err().line, 1);
-}
-
-#[test]
 fn filters_that_came_with_an_identity_are_rules() {
     let filters = ["a/#", "b/%u", "c+", "$share/g/d", ""].map(str::to_owned);
     let acl = Acl::of_identity("token", Some(&filters), None);

@@ -138,11 +138,6 @@ fn permissions_can_be_asked_for_with_the_line_that_decides() {
             "allowed by aclfile:2: topic read news/# (of user \"alice\")\n",
         ),
         (
-            &["-c", "broker.toml", "--group", "g", "publish", "x"],
-            7,
-            "denied by broker.toml:2: deny publish, groups g\n",
-        ),
-        (
             &["-c", "mqway.toml", "-u", "alice", "receive", "news/x"],
             0,
             "allowed by aclfile:2: topic read news/# (of user \"alice\")\n",
@@ -151,6 +146,8 @@ fn permissions_can_be_asked_for_with_the_line_that_decides() {
         (&["--acl", "bad.toml", "publish", "a"], 2, ""),
         (&["--acl", "none", "publish", "a"], 2, ""),
         (&["-c", "acl.toml", "publish", "a"], 2, ""),
+        // Servers read no rules there, so that it would be of no use to ask for them.
+        (&["-c", "broker.toml", "--group", "g", "publish", "x"], 2, ""),
         (&["publish", "a"], 2, ""),
     ] {
         let finished = mqway(directory.path(), &[&["acl", "check"], arguments].concat(), b"");
