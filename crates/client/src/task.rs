@@ -143,7 +143,7 @@ impl Task {
             self.session.lost();
             self.settle();
             self.note();
-            self.authentication = None;
+            self.authentication_failed(&error);
             let good = accepted.is_some_and(|at: Instant| at.elapsed() >= self.options.backoff.stable);
             failures = if good { 1 } else { failures.saturating_add(1) };
             log::info!("mqtt: {error}");
@@ -452,16 +452,27 @@ impl Task {
 
     /// The server is content; perhaps we are not, and the connection ends. [MQTT-4.12.1-2]
     fn authenticated(&mut self, said: &PropertiesBuf) -> Result<(), ConnectError> {
-        let Some(Exchanging { mut exchange, done }) = self.authentication.take() else {
+        let Some(exchanging) = &mut self.authentication else {
             return Ok(());
         };
         let last = said.as_properties().authentication_data().unwrap_or_default();
-        exchange.finish(last).map_err(ConnectError::Authentication)?;
-        if let Some(done) = done {
+        exchanging.exchange.finish(last).map_err(ConnectError::Authentication)?;
+        if let Some(done) = self.authentication.take().and_then(|exchanging| exchanging.done) {
             // Whoever asked may have stopped waiting.
             let _ = done.send(Ok(()));
         }
         Ok(())
+    }
+
+    /// The connection is lost: whoever waits for its authentication hears why, as far as that is about it.
+    fn authentication_failed(&mut self, error: &ConnectError) {
+        if let Some(done) = self.authentication.take().and_then(|exchanging| exchanging.done) {
+            let _ = done.send(Err(match error {
+                ConnectError::Disconnected(notice) => ConnectError::Disconnected(notice.clone()),
+                ConnectError::Authentication(why) => ConnectError::Authentication(why.clone()),
+                _ => ConnectError::Closed,
+            }));
+        }
     }
 
     fn authenticate_again(

@@ -8,7 +8,7 @@ use mqway_client::{
     Authentication, Backoff, Client, ConnectError, ConnectionEvent, Endpoint, Exchange, Message, Options,
     PropertiesBuf, Property, PublishError, QoS, ReasonCode, RequestError, SessionLost,
 };
-use mqway_codec::{Ack, Auth, Connack, Packet, PacketId, Publish, Version, decode};
+use mqway_codec::{Ack, Auth, Connack, Disconnect, Packet, PacketId, Publish, Version, decode};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -143,7 +143,33 @@ async fn a_server_that_fails_to_prove_itself_again_is_left() {
     let guess = method_and(b"guess");
     peer.write(Packet::Auth(Auth::new(ReasonCode::Success, guess.as_properties()))).await;
     peer.expect_end().await; // [MQTT-4.12.1-2]
-    assert!(again.await.unwrap().is_err());
+    let told = again.await.unwrap();
+    assert!(
+        matches!(&told, Err(ConnectError::Authentication(why)) if why == "the server has no proof"),
+        "{told:?}"
+    );
+}
+
+#[tokio::test]
+async fn whoever_authenticates_again_hears_why_the_server_will_not_have_it() {
+    let (listener, endpoint) = server().await;
+    let client = Client::start(endpoint.authentication(Plus), options());
+    let (mut peer, _) = Peer::accept(&listener).await;
+    let mut events = client.events();
+    accept_with(&mut peer, b"proof").await;
+    while !matches!(events.next().await.unwrap(), ConnectionEvent::Connected { .. }) {}
+    let again = tokio::spawn({
+        let client = client.clone();
+        async move { client.reauthenticate(Plus).await }
+    });
+    let first = method_and(b"first");
+    peer.expect(Packet::Auth(Auth::new(ReasonCode::ReAuthenticate, first.as_properties()))).await;
+    peer.write(Packet::Disconnect(Disconnect::new(ReasonCode::NotAuthorized))).await;
+    let told = again.await.unwrap();
+    assert!(
+        matches!(&told, Err(ConnectError::Disconnected(notice)) if notice.reason == ReasonCode::NotAuthorized),
+        "{told:?}"
+    );
 }
 
 #[tokio::test]
