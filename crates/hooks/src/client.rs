@@ -136,12 +136,19 @@ impl Client {
     }
 }
 
+/// A user name as it may stand in a log: some clients put a token there, whether it is looked for or not.
+fn shown(name: &str) -> &str {
+    // The header of a token is a JSON object in base64url, and three parts have two points (RFC 7515 §7.1).
+    let is_token = name.starts_with("eyJ") && name.bytes().filter(|&byte| byte == b'.').count() >= 2;
+    if is_token { "***" } else { name }
+}
+
 /// Who it is, for the log. Credentials are not among it.
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("client_id", &self.client_id)
-            .field("user_name", &self.user_name)
+            .field("user_name", &self.user_name.as_deref().map(shown))
             .field("listener", &self.listener)
             .field("peer", &self.facts.peer)
             .finish_non_exhaustive()
@@ -156,7 +163,7 @@ impl fmt::Display for Client {
             id => write!(f, "{id:?}")?,
         }
         if let Some(name) = &self.user_name {
-            write!(f, " (user {name:?})")?;
+            write!(f, " (user {:?})", shown(name))?;
         }
         match self.facts.peer {
             Some(peer) => write!(f, " from {peer}"),
@@ -168,6 +175,20 @@ impl fmt::Display for Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_in_the_place_of_a_user_name_stays_out_of_logs() {
+        let mut client = Client::new(1, "mqtt://:1883".into(), Facts::default());
+        client.client_id = "c".into();
+        for (name, expected) in [
+            ("ann", "\"c\" (user \"ann\") at mqtt://:1883"),
+            ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2ln", "\"c\" (user \"***\") at mqtt://:1883"),
+        ] {
+            client.user_name = Some(name.into());
+            assert_eq!(client.to_string(), expected);
+            assert_eq!(format!("{client:?}").contains(name), name == "ann");
+        }
+    }
 
     #[test]
     fn each_hook_keeps_its_own() {

@@ -13,6 +13,9 @@ use crate::failure::Failure;
 pub use stderr::finish;
 use throttle::Throttle;
 
+/// Libraries that write whole requests into the log below `warn`, with the keys in their URLs and header fields.
+const TALKATIVE: [&str; 2] = ["ureq", "ureq_proto"];
+
 /// Starts logging at `level`: a level (`info` if none is given), or a list by module as in `info,mqway_engine=debug`.
 ///
 /// # Errors
@@ -26,8 +29,12 @@ pub fn start(level: Option<&str>) -> Result<(), Failure> {
             "{level:?} is no log level; write error, warn, info, debug, trace or off, or a list as in info,mqway_engine=debug"
         )));
     }
-    let logger = env_logger::Builder::new()
-        .parse_filters(level)
+    let mut builder = env_logger::Builder::new();
+    builder.parse_filters(level);
+    for module in TALKATIVE {
+        builder.filter_module(module, LevelFilter::Warn);
+    }
+    let logger = builder
         .target(env_logger::Target::Pipe(Box::new(stderr::Lines)))
         .format(|out, record| {
             writeln!(out, "{} {:<5} {}", out.timestamp_millis(), record.level(), record.args())
