@@ -231,7 +231,8 @@ impl BrokerCore {
                 if expires.is_some_and(|expires| expires <= now) {
                     self.house.desk.tally.authentications_expired += 1;
                     let text = "the authentication is over";
-                    return self.end_denied(io, conn, &Denial::not_authorized(text).say(text));
+                    let reason = ReasonCode::MaximumConnectTime;
+                    return self.end_denied(io, conn, &Denial::new(reason, text).say(text));
                 }
                 let mut due = open.receiver.silent_until();
                 // What it has said meanwhile may lie unread: because the worker itself was away, or because it is not

@@ -342,7 +342,10 @@ impl<O: Observer> ProxyCore<O> {
     pub fn deny(&mut self, io: &mut Io<Mail>, key: Key, reason: ReasonCode, text: &str) {
         let Some(link) = self.links.find(key) else { return };
         Counters::count(&self.context.counters.ended_by_hooks);
-        log::info!("{}: closed: {text}", Peer(io.peer(link.client)));
+        match &link.guard {
+            Some(guard) => log::info!("{}: closed: {text}", guard.client),
+            None => log::info!("{}: closed: {text}", Peer(io.peer(link.client))),
+        }
         link.ends(By::Server, reason);
         self.say_farewell(io, key, reason);
         self.end(io, key, CloseCode::POLICY, text);

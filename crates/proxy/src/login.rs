@@ -212,8 +212,9 @@ impl<O: Observer> ProxyCore<O> {
             let text = "no SUBACK in time for the subscriptions that its clients are to have";
             return self.fault(io, key, Side::Upstream, ReasonCode::UnspecifiedError, text);
         } else if guard.expires <= now {
-            self.context.counters.refuse(ReasonCode::NotAuthorized);
-            return self.deny(io, key, ReasonCode::NotAuthorized, "its authentication has expired");
+            let reason = ReasonCode::MaximumConnectTime;
+            self.context.counters.refuse(reason);
+            return self.deny(io, key, reason, "its authentication has expired");
         }
         if let Some(link) = self.links.find(key)
             && let (Phase::Open, Some(guard)) = (&link.phase, &link.guard)

@@ -262,7 +262,7 @@ fn when_its_authentication_is_over_a_connection_ends_unless_it_was_renewed() {
     say(&mut world, lost, b"\xc0\0");
     world.sim.run(Duration::from_secs(15));
     let answer = world.sim.read(lost);
-    assert_eq!((answer[0], answer[2]), (0xE0, 0x87));
+    assert_eq!((answer[0], answer[2]), (0xE0, 0xA0));
     assert!(world.sim.is_ended(lost) && !world.sim.is_ended(kept));
     assert_eq!(world.counts().authentications_expired, 1);
     world.sim.run(Duration::from_secs(50));

@@ -89,7 +89,7 @@ fn a_login_holds_for_as_long_as_hooks_say_in_every_version() {
         assert!(world.clients[client].remote.is_none());
         assert_eq!(world.counts().authentications_expired, 1);
         let told = world.clients[client].events.iter().any(
-            |event| matches!(event, Event::Disconnected(notice) if notice.reason == ReasonCode::NotAuthorized),
+            |event| matches!(event, Event::Disconnected(notice) if notice.reason == ReasonCode::MaximumConnectTime),
         );
         assert_eq!(told, version == Version::V5);
     }

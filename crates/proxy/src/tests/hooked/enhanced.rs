@@ -109,7 +109,7 @@ fn an_authentication_lasts_as_long_as_it_was_given_for() {
     rig.sim.run(25 * SECOND);
     assert!(!rig.sim.is_ended(client), "it was given anew");
     rig.sim.run(5 * SECOND);
-    assert_eq!(rig.read(client), [0xe0, 1, 0x87]);
+    assert_eq!(rig.read(client), [0xe0, 1, 0xa0]);
     assert!(rig.sim.is_ended(client));
     rig.expect_all_gone();
 }
