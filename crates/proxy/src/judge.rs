@@ -233,6 +233,12 @@ impl<O: Observer> Passage<'_, O> {
         }
         self.guard.connected = true;
         self.tell(&Event::Connected { session_present: connack.session_present })?;
+        // 3.1 has no word for it.
+        match (self.version(), connack.session_present) {
+            (Version::V3_1, _) => {}
+            (_, true) => self.tell(&Event::SessionResumed)?,
+            (_, false) => self.tell(&Event::SessionCreated)?,
+        }
         self.subscribe_unasked(connack);
         if self.version() != Version::V5 {
             self.guard.to_upstream.packet = self.context.limits.packet;
