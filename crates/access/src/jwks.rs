@@ -19,7 +19,7 @@ const MAX_WAITING: usize = 1_024;
 pub type Waiter = Box<dyn FnOnce() + Send>;
 
 /// Where keys are, and how they are kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwksSource {
     /// Where the JSON Web Key Set is.
     pub reach: Reach,
@@ -128,6 +128,17 @@ impl Jwks {
         state.waiting.push(then);
         self.0.wake.notify_one();
         Ok(())
+    }
+
+    /// Has the keys fetched now, however short a time ago that was done: for an operator, and nobody else.
+    pub fn fetch_now(&self) {
+        self.0.lock().tried_at = None;
+        self.0.wake.notify_one();
+    }
+
+    /// Where they are fetched from.
+    pub fn source(&self) -> &JwksSource {
+        &self.0.source
     }
 
     /// How it has gone so far.

@@ -49,6 +49,13 @@ pub enum TokenSource {
     Subprotocol(String),
 }
 
+impl TokenSource {
+    /// Whether it is a place in the upgrade of a WebSocket; else it is one in CONNECT.
+    pub fn is_of_upgrade(&self) -> bool {
+        !matches!(self, TokenSource::Password | TokenSource::UserName)
+    }
+}
+
 impl FromStr for TokenSource {
     type Err = String;
 

@@ -22,7 +22,7 @@ const MAX_HEADERS: usize = 16 * 1024;
 const BUFFER: usize = 16 * 1024;
 
 /// How a web service is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reach {
     /// Where it is: `http` or `https`.
     pub url: String,

@@ -75,7 +75,7 @@ impl Gates {
     fn judge(&self, url: &str, facts: &Facts) -> Result<(), Refused> {
         let hooks = self.hooks.read().unwrap_or_else(PoisonError::into_inner).clone();
         hooks.accept(url, facts).map_err(|denial| {
-            self.note(&denial, url, None);
+            self.note(&denial, url, facts.peer);
             let text = denial.say.as_deref().unwrap_or(denial.reason.name()).to_owned();
             match denial.reason {
                 ReasonCode::BadUserNameOrPassword => Refused::unauthorized(text),

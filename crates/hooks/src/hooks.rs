@@ -268,6 +268,12 @@ impl Hooks {
         self.observe.push(hook);
     }
 
+    /// The names of the hooks and methods that may let a client in.
+    pub fn authenticators(&self) -> impl Iterator<Item = &str> {
+        let methods = self.methods.iter().map(|method| method.name());
+        self.authenticate.iter().map(|hook| hook.name()).chain(methods)
+    }
+
     /// Whether any hook is called at this phase. Ask before putting together what it would be given.
     #[inline]
     pub fn wants(&self, phase: Phase) -> bool {

@@ -5,11 +5,13 @@ mod topics;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use mqway_access::acl::Acl;
 use mqway_access::hook::{Certificates, Passwords, Permissions, Scram};
+use mqway_access::jwks::Jwks;
 use mqway_access::password::PasswordFile;
 use mqway_access::pool::Pool;
 use mqway_access::scram::{Decoy, ScramUsers};
@@ -22,6 +24,9 @@ use crate::settings::{self, Access, Settings};
 /// Passwords that may wait to be checked.
 const WAITING: usize = 10_000;
 
+/// Bytes of a file that settings name: what the longest of them, a password file, may have.
+const MAX_FILE: u64 = mqway_access::password::MAX_FILE as u64;
+
 /// The hooks of a server, and what of them goes on when its settings are read again.
 #[derive(Default)]
 pub struct Guards {
@@ -30,6 +35,7 @@ pub struct Guards {
     plugins: Vec<Arc<dyn Plugin>>,
     pool: Option<Arc<Pool>>,
     passwords: Option<Arc<Passwords>>,
+    jwks: Option<Arc<Jwks>>,
     /// Topics are rewritten, or were for connections that may still be there.
     topics: bool,
 }
@@ -45,7 +51,7 @@ impl Guards {
         if let Some(naming) = access.certificate_user {
             guards.hooks.add_authenticate(Arc::new(Certificates::new(naming)));
         }
-        tokens::add(&settings.jwt, access.password_file.is_some(), &mut guards.hooks)?;
+        let tokens = tokens::add(&settings.jwt, access.password_file.is_some(), before, &mut guards)?;
         if let Some(path) = &access.scram_file {
             guards.hooks.add_method(Arc::new(Scram::new(scram_users(path)?)));
         }
@@ -59,6 +65,9 @@ impl Guards {
         guards.topics = topics::add(&settings.topics, before, &mut guards.hooks)?;
         guards.load_plugins(&settings.plugins, makers)?;
         guards.hooks.anonymous = access.allow_anonymous.unwrap_or(!asks_who(settings));
+        if let Some(tokens) = tokens {
+            tokens::guard_upgrades(&settings.jwt, &tokens, &mut guards.hooks);
+        }
         guards.hooks.unanswered = match access.unanswered {
             None | Some(settings::Unanswered::Deny) => Unanswered::Deny,
             Some(settings::Unanswered::Pass) => Unanswered::Pass,
@@ -188,5 +197,11 @@ pub fn rules(path: &Path) -> Result<Acl, Failure> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|error| Failure::usage(format_args!("cannot read {}: {error}", path.display())))
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) if bytes.len() as u64 <= MAX_FILE => Ok(bytes),
+        Ok(_) => Err(Failure::usage(format_args!("{} is longer than {MAX_FILE} bytes", path.display()))),
+        Err(error) => Err(Failure::usage(format_args!("cannot read {}: {error}", path.display()))),
+    }
 }

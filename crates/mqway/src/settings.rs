@@ -119,6 +119,7 @@ pub struct Jwt {
     pub jwks_refresh: Option<Seconds>,
     pub algorithms: Option<Vec<String>>,
     pub sources: Option<Vec<String>>,
+    pub refuse_upgrade: Option<bool>,
     pub method: Option<String>,
     pub issuers: Option<Vec<String>>,
     pub audiences: Option<Vec<String>>,

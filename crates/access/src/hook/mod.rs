@@ -5,6 +5,7 @@ mod grants;
 mod passwords;
 mod permissions;
 mod scram;
+mod token_gate;
 mod tokens;
 mod topics;
 
@@ -13,6 +14,7 @@ pub use grants::{Granted, Grants};
 pub use passwords::Passwords;
 pub use permissions::Permissions;
 pub use scram::Scram;
+pub use token_gate::TokenGate;
 pub use tokens::{TokenMethod, Tokens};
 pub use topics::Topics;
 

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use mqway_codec::ReasonCode;
 use mqway_hooks::{Authenticate, Client, Denial, Exchange, Later, Login, Method, Step, Verdict};
 
-use super::Grants;
+use super::{Grants, TokenGate};
 use crate::identity::Identity;
 use crate::jwt::{Refusal, Verifier};
 use crate::token::{Carriers, Token, TokenSource, token_of};
@@ -42,7 +42,14 @@ impl Tokens {
         self
     }
 
-    fn token(&self, client: &Client, login: &Login<'_>) -> Option<Token> {
+    /// What looks at the upgrades of WebSockets by the same rules, before they are answered. `required`: nothing but a
+    /// token lets a client in.
+    pub fn gate(&self, required: bool) -> TokenGate {
+        TokenGate::new(self.verifier.clone(), &self.sources, self.pass_others, required)
+    }
+
+    /// The token that counts, and where it stood.
+    fn token(&self, client: &Client, login: &Login<'_>) -> Option<(&TokenSource, Token)> {
         let http = client.facts.http.as_ref();
         let carriers = Carriers {
             user_name: login.user_name.as_deref(),
@@ -50,10 +57,19 @@ impl Tokens {
             headers: http.map_or(&[], |http| &http.headers),
             query: http.and_then(|http| http.query.as_deref()),
         };
-        let mut found =
-            self.sources.iter().filter_map(|source| token_of(std::slice::from_ref(source), &carriers));
-        found.find(|token| !self.pass_others || token.reveal().matches('.').count() == 2)
+        first_token(&self.sources, &carriers, self.pass_others)
     }
+}
+
+/// The first token in these places. `pass_others`: that has the form of one.
+pub(super) fn first_token<'s>(
+    sources: &'s [TokenSource],
+    carriers: &Carriers<'_>,
+    pass_others: bool,
+) -> Option<(&'s TokenSource, Token)> {
+    let mut found =
+        sources.iter().filter_map(|source| Some((source, token_of(std::slice::from_ref(source), carriers)?)));
+    found.find(|(_, token)| !pass_others || token.reveal().matches('.').count() == 2)
 }
 
 impl Authenticate for Tokens {
@@ -62,8 +78,12 @@ impl Authenticate for Tokens {
     }
 
     fn authenticate(&self, client: &mut Client, login: &mut Login<'_>, later: Later<'_>) -> Verdict {
-        let Some(token) = self.token(client, login) else { return Verdict::Pass };
-        let own = Own { client_id: login.client_id.to_string(), assign: self.assign_client_id };
+        let Some((source, token)) = self.token(client, login) else { return Verdict::Pass };
+        let as_user_name = *source == TokenSource::UserName;
+        if as_user_name {
+            client.user_name = None; // It is no name, and would stand in the log as one.
+        }
+        let own = Own { client_id: login.client_id.to_string(), assign: self.assign_client_id, as_user_name };
         let verdict = self.verifier.verify(&token, now());
         let missing = matches!(verdict, Err(Refusal::UnknownKey | Refusal::NoKeys));
         if !missing || self.verifier.jwks().is_none() {
@@ -72,7 +92,9 @@ impl Authenticate for Tokens {
         let (ticket, waiting) = later.ticket();
         let asked = own.clone();
         let then = move |verdict| match own.judge(verdict) {
-            Ok(identity) => ticket.allow_with(move |client, login| admit(identity, client, login)),
+            Ok(identity) => {
+                ticket.allow_with(move |client, login| admit(identity, as_user_name, client, login));
+            }
             Err(denial) => ticket.deny(denial),
         };
         let Some(verdict) = self.verifier.decide(&token, now(), then) else { return Verdict::Later(waiting) };
@@ -117,7 +139,7 @@ impl Exchange for TokenExchange {
             // An exchange cannot wait; the next one may find the key.
             let _ = jwks.refetch(Box::new(|| ()));
         }
-        let own = Own { client_id: client.client_id.to_string(), assign: false };
+        let own = Own { client_id: client.client_id.to_string(), assign: false, as_user_name: false };
         match own.judge(verdict) {
             Ok(identity) => match super::shown(client, "jwt", identity.user_name.as_deref()) {
                 Ok(()) => {
@@ -136,6 +158,8 @@ impl Exchange for TokenExchange {
 struct Own {
     client_id: String,
     assign: bool,
+    /// Its token stands where its user name should.
+    as_user_name: bool,
 }
 
 impl Own {
@@ -147,7 +171,7 @@ impl Own {
     ) -> Verdict {
         match self.judge(verdict) {
             Ok(identity) => {
-                admit(identity, client, login);
+                admit(identity, self.as_user_name, client, login);
                 Verdict::Allow
             }
             Err(denial) => Verdict::Deny(denial),
@@ -167,7 +191,7 @@ impl Own {
 }
 
 /// The client hears why, too: a refusal says nothing of the token that it doesn't know.
-fn refused(refusal: &Refusal) -> Denial {
+pub(super) fn refused(refusal: &Refusal) -> Denial {
     let reason = match refusal {
         Refusal::NoKeys => ReasonCode::ServerUnavailable,
         _ => ReasonCode::BadUserNameOrPassword,
@@ -175,9 +199,16 @@ fn refused(refusal: &Refusal) -> Denial {
     Denial::new(reason, format!("jwt: {refusal}")).say(refusal.to_string())
 }
 
-fn admit(identity: Identity, client: &mut Client, login: &mut Login<'_>) {
+fn admit(identity: Identity, as_user_name: bool, client: &mut Client, login: &mut Login<'_>) {
     if let Some(client_id) = &identity.client_id {
         login.client_id = client_id.clone().into();
+    }
+    if as_user_name {
+        // An upstream would log it.
+        login.user_name = identity.user_name.clone().map(Into::into);
+        if login.user_name.is_none() {
+            login.password = None; // Before 5.0 there is none without a user name. 3.1.1: [MQTT-3.1.2-22]
+        }
     }
     take_over(identity, client);
 }
@@ -193,7 +224,7 @@ fn take_over(identity: Identity, client: &mut Client) {
 }
 
 /// Since 1970.
-fn now() -> Duration {
+pub(super) fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
@@ -275,12 +306,27 @@ mod tests {
     }
 
     #[test]
+    fn a_token_in_the_place_of_the_user_name_is_nobody_s_name() {
+        let (token, _) = made();
+        let token = str::from_utf8(&token).unwrap();
+        let mut rehearsal = rehearsal(Tokens::new(verifier(), vec![TokenSource::UserName]));
+        let mut connect = connect("ann", Some(b"x"));
+        connect.user_name = Some(token);
+        rehearsal.login(&connect).unwrap();
+        assert_eq!(rehearsal.client.user_name.as_deref(), Some("ann"));
+        let forged = format!("{token}x");
+        connect.user_name = Some(&forged);
+        rehearsal.login(&connect).unwrap_err();
+        assert_eq!(rehearsal.client.user_name, None, "the log shows it");
+    }
+
+    #[test]
     fn a_key_that_is_not_there_yet_is_waited_for() {
         let (token, made) = made();
         let jwks = serde_json::json!({ "keys": [made["jwk"]] }).to_string();
         let server = FakeServer::start(move |_| Reply::Json(200, jwks.clone()));
         let jwks = Jwks::start(JwksSource::new(server.url())).unwrap();
-        let verifier = Arc::new(Verifier::new(rules(), KeySet::default(), Some(jwks)));
+        let verifier = Arc::new(Verifier::new(rules(), KeySet::default(), Some(Arc::new(jwks))));
         let mut rehearsal = rehearsal(Tokens::new(verifier, vec![TokenSource::Password]));
         rehearsal.login(&connect("ann", Some(&token))).unwrap();
         assert_eq!(rehearsal.client.user_name.as_deref(), Some("ann"));

@@ -42,7 +42,7 @@ fn source(server: &FakeServer) -> JwksSource {
 
 fn verifier(source: JwksSource) -> Arc<Verifier> {
     let rules = Rules { audiences: vec!["mqtt".to_owned()], ..Rules::default() };
-    Arc::new(Verifier::new(rules, KeySet::default(), Some(Jwks::start(source).unwrap())))
+    Arc::new(Verifier::new(rules, KeySet::default(), Some(Arc::new(Jwks::start(source).unwrap()))))
 }
 
 /// The verdict, however long it takes.
@@ -97,6 +97,16 @@ fn unknown_keys_cause_no_storm_of_requests() {
     }
     assert_eq!(server.requests(), 1);
     assert_eq!(verifier.jwks().unwrap().counters().turned_away, 1_000);
+}
+
+#[test]
+fn an_operator_has_keys_fetched_at_once() {
+    let (server, reply) = server(Reply::Json(200, jwks(&["RS256"])));
+    let verifier = verifier(JwksSource { least_interval: Duration::from_secs(3_600), ..source(&server) });
+    assert!(decide(&verifier, &token("RS256")).is_ok());
+    *reply.lock().unwrap() = Reply::Json(200, jwks(&["ES256"]));
+    verifier.jwks().unwrap().fetch_now();
+    until("the new key is there", || verifier.verify(&token("ES256"), NOW).is_ok());
 }
 
 #[test]

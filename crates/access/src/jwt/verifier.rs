@@ -15,12 +15,12 @@ pub type Verdict = Result<Identity, Refusal>;
 pub struct Verifier {
     rules: Rules,
     keys: KeySet,
-    jwks: Option<Jwks>,
+    jwks: Option<Arc<Jwks>>,
 }
 
 impl Verifier {
     /// Checks by `keys`, and by those that `jwks` has, if it is given.
-    pub fn new(rules: Rules, keys: KeySet, jwks: Option<Jwks>) -> Verifier {
+    pub fn new(rules: Rules, keys: KeySet, jwks: Option<Arc<Jwks>>) -> Verifier {
         Verifier { rules, keys, jwks }
     }
 
@@ -62,6 +62,6 @@ impl Verifier {
 
     /// The keys that are fetched, if any are.
     pub fn jwks(&self) -> Option<&Jwks> {
-        self.jwks.as_ref()
+        self.jwks.as_deref()
     }
 }

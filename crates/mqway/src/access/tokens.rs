@@ -2,16 +2,20 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mqway_access::hook::{Granted, TokenMethod, Tokens};
 use mqway_access::jwks::{Jwks, JwksSource};
 use mqway_access::jwt::{Algorithm, ClaimNames, Key, KeySet, Origin, Rules, Verifier};
 use mqway_access::token::TokenSource;
-use mqway_hooks::Hooks;
+use mqway_hooks::{Authenticate as _, Hooks};
 
-use super::read;
+use super::{Guards, read};
 use crate::failure::Failure;
 use crate::settings::Jwt;
+
+/// Keys are not fetched more often than that, whatever the settings say.
+const LEAST_REFRESH: Duration = Duration::from_secs(1);
 
 /// Whether there are keys to check tokens by.
 pub fn are_asked_for(jwt: &Jwt) -> bool {
@@ -23,14 +27,20 @@ pub fn come_in_cookies(jwt: &Jwt) -> bool {
     jwt.sources.iter().flatten().any(|source| source.starts_with("cookie:"))
 }
 
-/// Adds the hooks for tokens. `others_too`: there are passwords, besides.
+/// Adds the hooks for tokens; gives back the one that judges them, if there is one. `others_too`: there are passwords,
+/// besides.
 ///
 /// # Errors
 /// One line about the first setting or file that cannot be used.
-pub fn add(jwt: &Jwt, others_too: bool, hooks: &mut Hooks) -> Result<(), Failure> {
+pub fn add(
+    jwt: &Jwt,
+    others_too: bool,
+    before: Option<&Guards>,
+    guards: &mut Guards,
+) -> Result<Option<Arc<Tokens>>, Failure> {
     if !are_asked_for(jwt) {
         return match *jwt == Jwt::default() {
-            true => Ok(()),
+            true => Ok(None),
             false => Err(Failure::usage(
                 "[jwt] has no keys; give it `secret_file`, `public_key_files` or `jwks`, or leave it out",
             )),
@@ -39,13 +49,17 @@ pub fn add(jwt: &Jwt, others_too: bool, hooks: &mut Hooks) -> Result<(), Failure
     let algorithms = parsed::<Algorithm>("algorithms", jwt.algorithms.as_deref().unwrap_or_default())?;
     let keys = keys(jwt, &algorithms)?;
     let (keys, jwks) = match &jwt.jwks {
-        Some(place) if place.contains("://") => (keys, Some(fetched(place, jwt, algorithms)?)),
+        Some(place) if place.contains("://") => {
+            let before = before.and_then(|before| before.jwks.as_ref());
+            (keys, Some(fetched(place, jwt, algorithms, before)?))
+        }
         Some(path) => {
             let set = KeySet::from_jwks(&read(Path::new(path))?, &algorithms, Origin::File);
             (keys.and(&set.map_err(|error| unusable(path, &error))?), None)
         }
         None => (keys, None),
     };
+    guards.jwks = jwks.clone();
     let verifier = Arc::new(Verifier::new(rules(jwt), keys, jwks));
     let sources = match &jwt.sources {
         Some(sources) => parsed::<TokenSource>("sources", sources)?,
@@ -58,14 +72,24 @@ pub fn add(jwt: &Jwt, others_too: bool, hooks: &mut Hooks) -> Result<(), Failure
     if jwt.assign_client_id == Some(true) {
         tokens = tokens.assign_client_id();
     }
-    hooks.add_authenticate(Arc::new(tokens));
+    let (tokens, hooks) = (Arc::new(tokens), &mut guards.hooks);
+    hooks.add_authenticate(tokens.clone());
     if let Some(method) = &jwt.method {
         hooks.add_method(Arc::new(TokenMethod::new(method, verifier)));
     }
     if jwt.publish_claim.is_some() || jwt.subscribe_claim.is_some() {
         hooks.add_authorize(Arc::new(Granted));
     }
-    Ok(())
+    Ok(Some(tokens))
+}
+
+/// Has tokens judged before the upgrade of a WebSocket is answered, too, unless the settings say otherwise. To be called
+/// when all others that may let clients in are there.
+pub fn guard_upgrades(jwt: &Jwt, tokens: &Tokens, hooks: &mut Hooks) {
+    if jwt.refuse_upgrade != Some(false) {
+        let nothing_else = !hooks.anonymous && hooks.authenticators().eq([tokens.name()]);
+        hooks.add_accept(Arc::new(tokens.gate(nothing_else)));
+    }
 }
 
 fn keys(jwt: &Jwt, algorithms: &[Algorithm]) -> Result<KeySet, Failure> {
@@ -82,12 +106,28 @@ fn keys(jwt: &Jwt, algorithms: &[Algorithm]) -> Result<KeySet, Failure> {
     Ok(KeySet::new(keys))
 }
 
-fn fetched(url: &str, jwt: &Jwt, algorithms: Vec<Algorithm>) -> Result<Jwks, Failure> {
+/// Keys from a URL. Where they were fetched from it `before`, those go on to count until others have come: a server that is
+/// down when settings are read again locks nobody out.
+fn fetched(
+    url: &str,
+    jwt: &Jwt,
+    algorithms: Vec<Algorithm>,
+    before: Option<&Arc<Jwks>>,
+) -> Result<Arc<Jwks>, Failure> {
     let mut source = JwksSource { algorithms, ..JwksSource::new(url) };
     if let Some(refresh) = jwt.jwks_refresh {
+        if refresh.0 < LEAST_REFRESH {
+            return Err(Failure::usage("[jwt] jwks_refresh is at least one second"));
+        }
         source.refresh = refresh.0;
+        source.least_interval = source.least_interval.min(refresh.0);
     }
-    Jwks::start(source).map_err(|error| Failure::usage(format_args!("[jwt] jwks: {error}")))
+    if let Some(before) = before.filter(|before| *before.source() == source) {
+        before.fetch_now();
+        return Ok(before.clone());
+    }
+    let started = Jwks::start(source).map_err(|error| Failure::usage(format_args!("[jwt] jwks: {error}")));
+    started.map(Arc::new)
 }
 
 fn rules(jwt: &Jwt) -> Rules {
