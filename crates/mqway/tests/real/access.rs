@@ -4,10 +4,9 @@
 use crate::support::mosquitto::Mosquitto;
 use crate::support::mqway::{Proxy, Running};
 use crate::support::process::{Finished, run};
-use crate::support::{Kind, SOON, eventually, real};
+use crate::support::{Kind, SOON, eventually};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
 /// Statuses of our clients: CONNACK refused; publication or subscription refused.
@@ -173,69 +172,6 @@ fn a_reload_lets_in_new_users_and_no_more_old_ones() {
 fn write_rules(path: &Path) {
     let rules = "user ann\ntopic readwrite ann/#\ntopic read news/+\npattern write from/%c\n";
     std::fs::write(path, rules).unwrap();
-}
-
-/// A token signed with HMAC-SHA256, by nothing but Python: of this header and these claims.
-fn token(secret: &str, header: &str, claims: &str) -> String {
-    const SIGN: &str = "
-import base64, hashlib, hmac, sys
-secret, *parts = [text.encode() for text in sys.argv[1:]]
-text = lambda raw: base64.urlsafe_b64encode(raw).rstrip(b'=')
-signed = b'.'.join(map(text, parts))
-print((signed + b'.' + text(hmac.new(secret, signed, hashlib.sha256).digest())).decode(), end='')
-";
-    let mut command = Command::new(real().join("venv/bin/python"));
-    command.args(["-c", SIGN, secret, header, claims]);
-    String::from_utf8(run(command, b"", SOON).stdout).unwrap()
-}
-
-#[test]
-fn tokens_decide_who_comes_in_wherever_they_stand() {
-    const SECRET: &str = "a secret of at least thirty-two bytes";
-    let files = Files::new();
-    std::fs::write(files.path("secret"), format!("{SECRET}\n")).unwrap();
-    let settings = format!(
-        "[jwt]\nsecret_file = '{}'\nsources = ['password', 'query:token', 'bearer']\npublish_claim = 'pub'\n",
-        files.path("secret").display()
-    );
-    std::fs::write(files.path("mqway.toml"), settings).unwrap();
-    let mosquitto = Mosquitto::start();
-    let proxy = Proxy::new().upstream(&mosquitto.url(Kind::Tcp));
-    for server in [Proxy::broker(), proxy] {
-        let server = server.listen("ws://127.0.0.1:0").argument("--config");
-        check_tokens(&server.argument(files.path("mqway.toml")).start(), SECRET);
-    }
-}
-
-fn check_tokens(server: &Running, secret: &str) {
-    const HS256: &str = r#"{"alg":"HS256"}"#;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let claims = |expires: u64| format!(r#"{{"sub":"ann","exp":{expires},"pub":["ann/#"]}}"#);
-    let publish = |url: &str, topic: &str, more: &[&str]| {
-        let what = ["-V", "5", "-q", "1", "-t", topic, "-m", "x", "--retry", "never"];
-        client(&[&["pub", url], &what[..], more].concat()).code
-    };
-    let good = token(secret, HS256, &claims(now + 600));
-    let url = server.url(0);
-    assert_eq!(publish(url, "ann/x", &["-u", "any", "-P", &good]), Some(0));
-    assert_eq!(publish(&format!("{url}?token={good}"), "ann/x", &[]), Some(0));
-    let bearer = format!("Authorization: Bearer {good}");
-    assert_eq!(publish(url, "ann/x", &["--header", &bearer]), Some(0));
-    // What the token does not grant.
-    assert_eq!(publish(url, "bob/x", &["--header", &bearer]), Some(NOT_ALLOWED));
-    for bad in [
-        token(secret, HS256, &claims(now - 600)),
-        token("another secret of thirty-two bytes and more", HS256, &claims(now + 600)),
-        token(secret, r#"{"alg":"none"}"#, &claims(now + 600)),
-        token(secret, r#"{"alg":"RS256"}"#, &claims(now + 600)),
-        format!("{}x", good),
-        "no.token.atall".to_owned(),
-    ] {
-        assert_eq!(publish(url, "ann/x", &["-u", "any", "-P", &bad]), Some(NOT_LET_IN), "{bad}");
-    }
-    assert_eq!(publish(url, "ann/x", &[]), Some(NOT_LET_IN));
-    let said = server.program.stderr.all().concat();
-    assert!(!said.contains(&good), "a token stands in the log: {said}");
 }
 
 #[test]

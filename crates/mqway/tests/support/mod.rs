@@ -5,10 +5,13 @@
 pub mod actor;
 pub mod certificates;
 pub mod clients;
+pub mod key_server;
+pub mod mint;
 pub mod mosquitto;
 pub mod mqway;
 pub mod packets;
 pub mod process;
+pub mod raw;
 pub mod recorder;
 pub mod server;
 pub mod websocket;

@@ -142,8 +142,13 @@ impl Proxy {
 
     /// Starts it and waits until it listens everywhere.
     pub fn start(self) -> Running {
-        let program = Program::start(self.command());
         let expected = self.listeners.len();
+        self.start_with(expected)
+    }
+
+    /// Starts it and waits until it listens at so many places, of which its configuration says where they are.
+    pub fn start_with(self, expected: usize) -> Running {
+        let program = Program::start(self.command());
         let listening = program.stderr.wait(SOON, |lines| {
             let urls: Vec<String> =
                 lines.iter().filter_map(|l| l.strip_prefix("listening ")).map(str::to_owned).collect();

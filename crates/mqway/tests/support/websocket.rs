@@ -147,6 +147,11 @@ pub struct WebSocket<S = TcpStream> {
 }
 
 impl WebSocket {
+    /// One whose handshake is done.
+    pub fn opened(stream: TcpStream) -> WebSocket {
+        WebSocket { stream, received: Vec::new() }
+    }
+
     /// Connects to `/mqtt` with the subprotocol `mqtt`.
     pub fn connect(address: SocketAddr) -> WebSocket {
         WebSocket::connect_with(address, "/mqtt", MQTT)
