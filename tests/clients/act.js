@@ -39,6 +39,11 @@ function actor (mqtt, say) {
     },
     // Without DISCONNECT, so that its will is published.
     cut ({ name }) { clients[name].stream.destroy() },
+    // In a page: of its own origin, whatever the port.
+    cookie ({ name, value }) {
+      document.cookie = value
+      say({ is: 'cookie', name, cookies: document.cookie })
+    },
     end ({ name }) { clients[name].end(false, {}, () => say({ is: 'ended', name })) }
   }
   return command => {

@@ -6,7 +6,7 @@ use super::{SOON, real, root};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -20,6 +20,7 @@ pub struct Actor {
     events: Lines,
     /// For a page; others read stdin.
     commands: Option<Sender<String>>,
+    stage: Option<Arc<Stage>>,
     /// The browser's profile.
     _profile: Option<TempDir>,
 }
@@ -40,7 +41,7 @@ impl Actor {
 
     fn on_stdin(command: Command) -> Actor {
         let program = Program::start(command);
-        Actor { events: program.stdout.clone(), program, commands: None, _profile: None }
+        Actor { events: program.stdout.clone(), program, commands: None, stage: None, _profile: None }
     }
 
     /// A page with MQTT.js in a headless Chromium.
@@ -48,11 +49,14 @@ impl Actor {
         let (to_page, commands) = channel();
         let events = Lines::default();
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
-        let stage = Arc::new(Stage { events: events.clone(), commands: Mutex::new(commands) });
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let url = format!("{origin}/");
+        let commands = Mutex::new(commands);
+        let stage = Arc::new(Stage { origin, events: events.clone(), commands, behind: Mutex::default() });
+        let serving = Arc::clone(&stage);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let stage = Arc::clone(&stage);
+                let stage = Arc::clone(&serving);
                 thread::spawn(move || stage.serve(stream));
             }
         });
@@ -65,12 +69,23 @@ impl Actor {
             command.env_remove(proxy);
         }
         let program = Program::start(command);
-        let mut page = Actor { program, events, commands: Some(to_page), _profile: Some(profile) };
+        let (commands, stage) = (Some(to_page), Some(stage));
+        let mut page = Actor { program, events, commands, stage, _profile: Some(profile) };
         page.expect(|event| event["is"] == "ready", "the page is loaded");
         page
     }
 
-    /// Has a client do something: `connect`, `subscribe`, `publish`, `cut` or `end`.
+    /// The origin of a page.
+    pub fn origin(&self) -> &str {
+        &self.stage.as_ref().expect("a page").origin
+    }
+
+    /// Has WebSockets of a page to its own origin served by the listener at this address, as behind a reverse proxy.
+    pub fn put_behind(&self, listener: SocketAddr) {
+        *self.stage.as_ref().expect("a page").behind.lock().unwrap() = Some(listener);
+    }
+
+    /// Has a client do something: `connect`, `subscribe`, `publish`, `cut` or `end`; a page, too, sets a `cookie`.
     pub fn act(&mut self, act: &str, name: &str, mut with: Value) {
         with["act"] = act.into();
         with["name"] = name.into();
@@ -150,31 +165,34 @@ fn of_kind(lines: &[String], name: &str, kind: &str) -> Vec<Value> {
 
 /// What a page is served: itself, commands, and an ear for its events.
 struct Stage {
+    origin: String,
     events: Lines,
     commands: Mutex<Receiver<String>>,
+    /// Where WebSockets go.
+    behind: Mutex<Option<SocketAddr>>,
 }
 
 impl Stage {
     /// Answers one request of HTTP, and closes.
     fn serve(&self, mut stream: TcpStream) {
         let mut reader = BufReader::new(stream.try_clone().unwrap());
-        let (mut request, mut length) = (String::new(), 0);
-        loop {
-            let mut line = String::new();
-            if !matches!(reader.read_line(&mut line), Ok(1..)) {
+        let (mut head, mut length, mut upgrades) = (String::new(), 0, false);
+        while !head.ends_with("\r\n\r\n") {
+            let begun = head.len();
+            if !matches!(reader.read_line(&mut head), Ok(1..)) {
                 return;
             }
-            let lower = line.to_ascii_lowercase();
+            let lower = head[begun..].to_ascii_lowercase();
+            upgrades |= lower.trim() == "upgrade: websocket";
             if let Some(value) = lower.strip_prefix("content-length:") {
                 length = value.trim().parse().unwrap();
             }
-            if line.trim().is_empty() {
-                break;
-            }
-            if request.is_empty() {
-                request = line;
-            }
         }
+        if upgrades {
+            let behind = self.behind.lock().unwrap().expect("nobody is behind this page");
+            return relay(stream, behind, &head);
+        }
+        let request = head.lines().next().unwrap_or_default().to_owned();
         let mut body = vec![0; length];
         if reader.read_exact(&mut body).is_err() {
             return;
@@ -208,4 +226,18 @@ impl Stage {
             }
         }
     }
+}
+
+/// Passes everything on between a page and a server, beginning with a request.
+fn relay(mut page: TcpStream, server: SocketAddr, request: &str) {
+    let mut server = super::dial_tcp(server);
+    server.set_read_timeout(None).unwrap();
+    server.write_all(request.as_bytes()).unwrap();
+    let (mut from_page, mut to_server) = (page.try_clone().unwrap(), server.try_clone().unwrap());
+    thread::spawn(move || {
+        let _ = std::io::copy(&mut from_page, &mut to_server);
+        let _ = to_server.shutdown(Shutdown::Both);
+    });
+    let _ = std::io::copy(&mut server, &mut page);
+    let _ = page.shutdown(Shutdown::Both);
 }
