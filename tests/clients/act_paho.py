@@ -50,6 +50,7 @@ def connect(name, url, version, clean, will=None, **_):
     client.on_subscribe = lambda c, u, mid, codes, properties: say(
         "subscribed", name, qos=codes[0].value
     )
+    client.on_unsubscribe = lambda c, u, mid, codes, properties: say("unsubscribed", name)
     client.on_publish = lambda c, u, mid, code, properties: say("published", name, error=None)
     client.on_message = lambda c, u, message: say(
         "message",
@@ -72,6 +73,10 @@ def subscribe(name, filter, qos, **_):
     clients[name].subscribe(filter, qos)
 
 
+def unsubscribe(name, filter, **_):
+    clients[name].unsubscribe(filter)
+
+
 def publish(name, topic, payload, qos, retain=False, **_):
     clients[name].publish(topic, payload, qos, retain)
 
@@ -88,7 +93,14 @@ def end(name, **_):
     say("ended", name)
 
 
-ACTS = {"connect": connect, "subscribe": subscribe, "publish": publish, "cut": cut, "end": end}
+ACTS = {
+    "connect": connect,
+    "subscribe": subscribe,
+    "unsubscribe": unsubscribe,
+    "publish": publish,
+    "cut": cut,
+    "end": end,
+}
 
 for line in sys.stdin:
     command = json.loads(line)

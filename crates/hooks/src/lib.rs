@@ -81,6 +81,7 @@ pub use hooks::{Dialogue, Hooks, Outcome, Progress, Refusals, RefusedPublish, Re
 pub use later::{Answer, Answers, Later, Ticket, Waiting};
 pub use login::{Changes, Login};
 pub use message::Message;
+pub use mqway_transport::facts;
 pub use phase::{Phase, Phases};
 pub use plugin::{Plugin, PluginError, Server, SessionInfo, Setup};
 pub use rehearsal::Rehearsal;
