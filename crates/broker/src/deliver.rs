@@ -323,7 +323,7 @@ impl Desk {
                 qos,
                 id: Some(id),
                 dup,
-                retain: delivery.retain,
+                retain: delivery.retain(),
                 identifiers: delivery.identifiers(),
             };
             let written = match (&mut *hooked, &mut home.guest) {
@@ -477,12 +477,13 @@ fn keep(
     Tally::more(&mut tally.stored_bytes, size as u64);
     let retain = grant.retain(draft);
     let delivery = Delivery::new(draft.shared(), retain, &grant.identifiers, grant.share);
-    let waits = home.blocked || home.conn.is_none();
-    let unsent = match if waits { Err(delivery) } else { home.state.send(qos, delivery) } {
-        Ok(id) => return Kept::Sent(id),
-        Err(delivery) => home.state.push(qos, delivery),
-    };
-    match unsent {
+    if !home.blocked
+        && let Some(id) = home.state.ready()
+    {
+        home.state.send(id, qos, delivery);
+        return Kept::Sent(id);
+    }
+    match home.state.push(qos, delivery) {
         Ok(()) => Kept::Waits,
         Err(delivery) => {
             tally.dropped_queue_full += 1;

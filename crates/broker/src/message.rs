@@ -253,14 +253,13 @@ pub(crate) struct Expired;
 #[derive(Debug)]
 pub(crate) struct Delivery {
     pub message: Arc<Message>,
-    /// The retain flag, for this session.
-    pub retain: bool,
-    /// What few have: sessions hold many deliveries, which had better be small.
+    /// What few have: sessions hold many deliveries, and move each of them about in two registers.
     more: Option<Box<More>>,
 }
 
 #[derive(Debug)]
 struct More {
+    retain: bool,
     identifiers: Identifiers,
     share: Option<ShareId>,
 }
@@ -273,9 +272,15 @@ impl Delivery {
         identifiers: &Identifiers,
         share: Option<ShareId>,
     ) -> Delivery {
-        let more = (share.is_some() || *identifiers != Identifiers::None)
-            .then(|| Box::new(More { identifiers: identifiers.clone(), share }));
-        Delivery { message, retain, more }
+        let more = (retain || share.is_some() || *identifiers != Identifiers::None)
+            .then(|| Box::new(More { retain, identifiers: identifiers.clone(), share }));
+        Delivery { message, more }
+    }
+
+    /// The retain flag, for this session.
+    #[inline]
+    pub fn retain(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.retain)
     }
 
     /// The identifiers of the subscriptions that it is for.

@@ -162,25 +162,25 @@ impl<M, K> Outbound<M, K> {
         Ok(())
     }
 
-    /// Adds a message of QoS 1 or 2 and sends it at once, under the identifier that it then has: where nothing else has to
-    /// go first and the receiver has room. It need not be looked for by [`Outbound::next_outgoing`].
-    ///
-    /// # Errors
-    /// If it has to wait; the message comes back, for [`Outbound::push`].
+    /// The identifier for [`Outbound::send`], if a message that came now would be sent at once: nothing else has to go
+    /// first, and the receiver has room.
     #[inline]
-    pub fn send(&mut self, qos: QoS, message: M) -> Result<PacketId, M> {
-        debug_assert!(qos != QoS::AtMostOnce, "QoS 0 is not kept");
+    pub fn ready(&mut self) -> Option<PacketId> {
         // [MQTT-4.6.0-1], [MQTT-4.9.0-2]
-        if !self.queue.is_empty() || !self.has_room() {
-            return Err(message);
-        }
-        let Some(id) = self.free_id() else { return Err(message) };
+        if self.queue.is_empty() && self.has_room() { self.free_id() } else { None }
+    }
+
+    /// Adds a message of QoS 1 or 2 that is sent at once, under the identifier that [`Outbound::ready`] has just given.
+    /// It need not be looked for by [`Outbound::next_outgoing`].
+    #[inline]
+    pub fn send(&mut self, id: PacketId, qos: QoS, message: M) {
+        debug_assert!(qos != QoS::AtMostOnce, "QoS 0 is not kept");
+        debug_assert!(self.queue.is_empty() && self.has_room(), "others go first");
         self.last_id = id.value();
         self.window.push_back(Entry { id, state: State::Published { qos, message, dup: true } });
         self.in_flight += 1;
         self.sent += 1;
-        self.quota -= 1;
-        Ok(id)
+        self.quota = self.quota.saturating_sub(1);
     }
 
     /// Adds a message that was accepted before, and came out by [`Outbound::drain`], whether or not the queue is full.
@@ -244,9 +244,27 @@ impl<M, K> Outbound<M, K> {
     /// If no message of QoS 1 with this identifier is in flight.
     #[inline]
     pub fn puback(&mut self, id: PacketId) -> Result<M, UnknownId> {
-        let message = self.take_published(id, QoS::AtLeastOnce)?;
+        let message = match self.take_first(id) {
+            Some(message) => message,
+            None => self.take_published(id, QoS::AtLeastOnce)?,
+        };
         self.complete();
         Ok(message)
+    }
+
+    /// Takes a message of QoS 1 out of the window if it is the first there, as most are: they are acknowledged in order.
+    #[inline]
+    fn take_first(&mut self, id: PacketId) -> Option<M> {
+        let first = self.window.front().filter(|first| first.id == id && self.sent > 0)?;
+        if !matches!(first.state, State::Published { qos: QoS::AtLeastOnce, .. }) {
+            return None;
+        }
+        self.sent -= 1;
+        self.scattered = self.scattered.saturating_sub(1);
+        match self.window.pop_front()?.state {
+            State::Published { message, .. } => Some(message),
+            State::Released { .. } | State::Request | State::Free => None,
+        }
     }
 
     /// PUBREC with a reason below 0x80: the receiver has a message of QoS 2, and PUBREL is to be sent. Of the message

@@ -97,12 +97,13 @@ impl Rig {
             Step::SendNow(qos) => {
                 let message = self.pushed.len() as u32;
                 self.pushed.push((*qos, message));
-                match self.out.send(*qos, message) {
-                    Ok(id) => {
+                match self.out.ready() {
+                    Some(id) => {
                         assert_eq!(self.out.queued(), 0, "nothing is overtaken");
+                        self.out.send(id, *qos, message);
                         self.forward.push_back(Packet::Publish { id, qos: *qos, dup: false, message });
                     }
-                    Err(message) => self.out.push(*qos, message).unwrap(),
+                    None => self.out.push(*qos, message).unwrap(),
                 }
             }
             Step::Send => self.send(),

@@ -185,14 +185,20 @@ impl<M> Session<M> {
             .map_err(|Full(message)| message)
     }
 
-    /// Adds a message of QoS 1 or 2 that is to be sent at once, under this identifier: [`Session::next_outgoing`] will not
-    /// give it.
-    ///
-    /// # Errors
-    /// If it has to wait, or there is no connection; the message comes back, for [`Session::push`].
+    /// The identifier for [`Session::send`], if a message that came now would be sent at once.
     #[inline]
-    pub fn send(&mut self, qos: QoS, message: M) -> Result<PacketId, M> {
-        made(&mut self.outbound, self.queue_limit, self.window).send(qos, message)
+    pub fn ready(&mut self) -> Option<PacketId> {
+        if self.window == 0 {
+            return None; // There is no connection.
+        }
+        made(&mut self.outbound, self.queue_limit, self.window).ready()
+    }
+
+    /// Adds a message of QoS 1 or 2 that is sent at once, under the identifier that [`Session::ready`] has just given:
+    /// [`Session::next_outgoing`] will not give it.
+    #[inline]
+    pub fn send(&mut self, id: PacketId, qos: QoS, message: M) {
+        made(&mut self.outbound, self.queue_limit, self.window).send(id, qos, message);
     }
 
     /// Takes the oldest message that waits: to make room for a newer one.
