@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mqway_codec::{PacketId, PacketType, QoS, ReasonCode};
+use mqway_codec::{PacketId, PacketType, QoS, ReasonCode, Version};
 use mqway_engine::Io;
 use mqway_hooks::{Event, Phase};
 use mqway_routing::{Route, Share, ShareId, Target};
@@ -13,14 +13,15 @@ use mqway_session::server::acknowledge;
 
 use crate::config::QueueFull;
 use crate::counters::Tally;
+use crate::delivery::{Content, Delivery, Identifiers};
 use crate::guest::Hooked;
 use crate::loads::LoadId;
 use crate::mail::{Mail, Parcel};
-use crate::message::{Delivery, Draft, Identifiers, Message, time_left};
+use crate::message::{Draft, Message, time_left};
 use crate::offer::tell_dropped;
 use crate::sessions::{Home, Sessions};
 use crate::shared::{Agreed, SessionRef, Shared};
-use crate::writer::{Letter, Unwritten, Writer};
+use crate::writer::{Letter, Unwritten, Writer, is_5};
 
 /// Where one worker's deliveries are made.
 pub(crate) struct Desk {
@@ -311,15 +312,16 @@ impl Desk {
                 }
                 Outgoing::Publish { id, qos, dup, message } => (id, qos, dup, message),
             };
-            let message = &*delivery.message;
+            let Content { raw, topic, payload, blob, properties, expires } = delivery.content();
+            let alike = |(version, _): &(Version, &[u8])| is_5(*version) == is_5(sender.version());
             let letter = Letter {
                 serial: 0,
-                raw: None,
-                topic: &message.topic,
-                payload: &message.payload,
-                blob: message.payload.blob(),
-                properties: message.properties.as_properties(),
-                expires: message.expires,
+                raw: raw.filter(alike).map(|(_, packet)| packet),
+                topic,
+                payload,
+                blob,
+                properties,
+                expires,
                 qos,
                 id: Some(id),
                 dup,
@@ -334,7 +336,7 @@ impl Desk {
             };
             match written {
                 Ok(waiting) => {
-                    tally.sent(message.payload.len());
+                    tally.sent(payload.len());
                     *room = room.saturating_sub(letter.copied());
                     if waiting > enough(*full, *room) {
                         // The rest has time until the engine has sent some of it.
@@ -345,7 +347,7 @@ impl Desk {
                 }
                 Err(unwritten) => {
                     if let Some(delivery) = give_up(tally, shared, home, Some((qos, id)), &unwritten) {
-                        tell_dropped(hooked, home, &delivery.message.topic, unwritten.counter());
+                        tell_dropped(hooked, home, delivery.topic(), unwritten.counter());
                     }
                 }
             }
@@ -449,18 +451,18 @@ fn keep(
     let is_full =
         |home: &Home| home.state.queued() >= limits.queue_messages || home.bytes + size > limits.queue_bytes;
     // What has expired must not take the place of what has not.
-    let expired = |delivery: &Delivery| time_left(delivery.message.expires, now).is_err();
+    let expired = |delivery: &Delivery| time_left(delivery.expires(), now).is_err();
     while is_full(home)
         && let Some(oldest) = home.state.pop_oldest_if(expired)
     {
         tally.dropped_expired += 1;
         release(tally, shared, home, &oldest);
-        tell_dropped(hooked, home, &oldest.message.topic, "dropped_expired");
+        tell_dropped(hooked, home, oldest.topic(), "dropped_expired");
     }
     let held = home.bytes + size;
     if held > limits.queue_bytes || held as u64 > shared.room_to_store(tally.stored_bytes) {
         tally.dropped_queue_bytes += 1;
-        unload(shared, home, grant.share);
+        unload(shared, home.load, grant.share);
         tell_dropped(hooked, home, draft.topic, "dropped_queue_bytes");
         return Kept::Dropped;
     }
@@ -470,13 +472,18 @@ fn keep(
     {
         tally.dropped_queue_full += 1;
         release(tally, shared, home, &oldest);
-        tell_dropped(hooked, home, &oldest.message.topic, "dropped_queue_full");
+        tell_dropped(hooked, home, oldest.topic(), "dropped_queue_full");
     }
     home.bytes += size;
     Tally::more(&mut tally.stored, 1);
     Tally::more(&mut tally.stored_bytes, size as u64);
     let retain = grant.retain(draft);
-    let delivery = Delivery::new(draft.shared(), retain, &grant.identifiers, grant.share);
+    let special = retain || grant.share.is_some() || grant.identifiers != Identifiers::None;
+    let delivery = if special {
+        Delivery::special(draft.shared(), retain, &grant.identifiers, grant.share)
+    } else {
+        draft.delivery()
+    };
     if !home.blocked
         && let Some(id) = home.state.ready()
     {
@@ -488,7 +495,7 @@ fn keep(
         Err(delivery) => {
             tally.dropped_queue_full += 1;
             release(tally, shared, home, &delivery);
-            tell_dropped(hooked, home, &delivery.message.topic, "dropped_queue_full");
+            tell_dropped(hooked, home, draft.topic, "dropped_queue_full");
             Kept::Dropped
         }
     }
@@ -516,17 +523,17 @@ fn give_up(
 /// Takes a delivery off the books of its session.
 #[inline]
 pub(crate) fn release(tally: &mut Tally, shared: &Shared, home: &mut Home, delivery: &Delivery) {
-    let size = delivery.message.size();
+    let size = delivery.size();
     home.bytes = home.bytes.saturating_sub(size);
     Tally::less(&mut tally.stored, 1);
     Tally::less(&mut tally.stored_bytes, size as u64);
-    unload(shared, home, delivery.share());
+    unload(shared, home.load, delivery.share());
 }
 
 /// Takes a delivery for a shared subscription off the load of its session.
 #[inline]
-fn unload(shared: &Shared, home: &Home, share: Option<ShareId>) {
-    if let (Some(_), Some(load)) = (share, home.load) {
+fn unload(shared: &Shared, load: Option<LoadId>, share: Option<ShareId>) {
+    if let (Some(_), Some(load)) = (share, load) {
         shared.loads.less(load);
     }
 }

@@ -11,9 +11,10 @@ use mqway_session::server::{Acknowledged, Event, Fault, Incoming};
 use crate::clients::{Author, Open, Publishing, Timer};
 use crate::counters::Tally;
 use crate::deliver::{Desk, release};
+use crate::delivery::Delivery;
 use crate::guest::Hooked;
 use crate::mail::Mail;
-use crate::message::{Delivery, Draft, Message};
+use crate::message::{Draft, Message};
 use crate::offer::tell_dropped;
 use crate::payload::Payload;
 use crate::retained::{Publisher, Sweep, retain};
@@ -328,10 +329,10 @@ impl House {
             // [MQTT-4.8.2-5]: what was sent with QoS 2 to one must not go to another.
             let may_move = qos == QoS::AtLeastOnce || !sent;
             let share = delivery.share().filter(|_| may_move);
-            let moved = share.is_some_and(|share| self.redeliver(io, session, share, &delivery.message));
+            let moved = share.is_some_and(|share| self.redeliver(io, session, share, &delivery.message()));
             if !moved {
                 self.desk.tally.dropped_session_ended += 1;
-                let (topic, hooked) = (&delivery.message.topic, &mut self.desk.hooked);
+                let (topic, hooked) = (delivery.topic(), &mut self.desk.hooked);
                 tell_dropped(hooked, &mut home, topic, "dropped_session_ended");
             }
         }
@@ -428,7 +429,7 @@ fn settle(
     if let Some(delivery) = delivery {
         release(tally, shared, home, &delivery);
         if hooked.is_some() {
-            tell_settled(hooked, home, &delivery.message.topic, qos, reason);
+            tell_settled(hooked, home, delivery.topic(), qos, reason);
         }
     }
     room

@@ -19,6 +19,7 @@ mod config;
 mod core;
 mod counters;
 mod deliver;
+mod delivery;
 mod familiar;
 mod guest;
 mod house;

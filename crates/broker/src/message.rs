@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqway_codec::{Properties, PropertiesBuf, Property, PropertyId, QoS, SubscriptionId, Version};
+use mqway_codec::{Properties, PropertiesBuf, Property, PropertyId, QoS, Version};
 use mqway_engine::Blob;
-use mqway_routing::ShareId;
 use mqway_session::server::Incoming;
 
 use crate::Payload;
+use crate::delivery::{Delivery, KeptPacket};
 use crate::payload::LARGE;
 use crate::shared::SessionRef;
 use crate::writer::is_5;
@@ -163,6 +163,17 @@ impl<'a> Draft<'a> {
         size(self.topic, self.payload, self.properties)
     }
 
+    /// What a session keeps that was granted nothing special: the packet that it came in, if that is small and nobody else
+    /// keeps it.
+    #[inline]
+    pub fn delivery(&mut self) -> Delivery {
+        let packet = self.raw.filter(|_| self.last && self.shared.is_none());
+        match packet.and_then(|packet| KeptPacket::new(self.version, packet, self.size())) {
+            Some(kept) => Delivery::Packet(kept),
+            None => Delivery::Message(self.shared()),
+        }
+    }
+
     /// The message to be kept by somebody: copied out of the buffer once, however many keep it.
     #[inline]
     pub fn shared(&mut self) -> Arc<Message> {
@@ -248,83 +259,6 @@ pub(crate) fn time_left(expires: Option<Duration>, now: Duration) -> Result<Opti
 /// The message expiry interval has passed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Expired;
-
-/// A message on its way to one session, with what that session was promised.
-#[derive(Debug)]
-pub(crate) struct Delivery {
-    pub message: Arc<Message>,
-    /// What few have: sessions hold many deliveries, and move each of them about in two registers.
-    more: Option<Box<More>>,
-}
-
-#[derive(Debug)]
-struct More {
-    retain: bool,
-    identifiers: Identifiers,
-    share: Option<ShareId>,
-}
-
-impl Delivery {
-    #[inline]
-    pub fn new(
-        message: Arc<Message>,
-        retain: bool,
-        identifiers: &Identifiers,
-        share: Option<ShareId>,
-    ) -> Delivery {
-        let more = (retain || share.is_some() || *identifiers != Identifiers::None)
-            .then(|| Box::new(More { retain, identifiers: identifiers.clone(), share }));
-        Delivery { message, more }
-    }
-
-    /// The retain flag, for this session.
-    #[inline]
-    pub fn retain(&self) -> bool {
-        self.more.as_ref().is_some_and(|more| more.retain)
-    }
-
-    /// The identifiers of the subscriptions that it is for.
-    #[inline]
-    pub fn identifiers(&self) -> &[SubscriptionId] {
-        self.more.as_ref().map_or(&[], |more| more.identifiers.as_slice())
-    }
-
-    /// The shared subscription that it is for.
-    #[inline]
-    pub fn share(&self) -> Option<ShareId> {
-        self.more.as_ref().and_then(|more| more.share)
-    }
-}
-
-/// The identifiers of the subscriptions that a delivery is for. Nearly always there is at most one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Identifiers {
-    #[default]
-    None,
-    One([SubscriptionId; 1]),
-    Many(Vec<SubscriptionId>),
-}
-
-impl Identifiers {
-    pub fn push(&mut self, id: SubscriptionId) {
-        *self = match std::mem::take(self) {
-            Identifiers::None => Identifiers::One([id]),
-            Identifiers::One([first]) => Identifiers::Many(vec![first, id]),
-            Identifiers::Many(mut ids) => {
-                ids.push(id);
-                Identifiers::Many(ids)
-            }
-        };
-    }
-
-    pub fn as_slice(&self) -> &[SubscriptionId] {
-        match self {
-            Identifiers::None => &[],
-            Identifiers::One(one) => one,
-            Identifiers::Many(ids) => ids,
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -14,9 +14,10 @@ use mqway_session::server::Session;
 
 use crate::clients::Replay;
 use crate::counters::Tally;
+use crate::delivery::Delivery;
 use crate::guest::Guest;
 use crate::loads::LoadId;
-use crate::message::{Delivery, Message};
+use crate::message::Message;
 use crate::shared::SessionRef;
 
 /// A session with what the broker keeps of it.
