@@ -9,7 +9,7 @@ use mqway_engine::Io;
 use mqway_hooks::{Event, Phase};
 use mqway_routing::{Route, Share, ShareId, Target};
 use mqway_session::Outgoing;
-use mqway_session::server::acknowledge;
+use mqway_session::server::{Receiver, acknowledge};
 
 use crate::config::QueueFull;
 use crate::counters::Tally;
@@ -528,6 +528,28 @@ pub(crate) fn release(tally: &mut Tally, shared: &Shared, home: &mut Home, deliv
     Tally::less(&mut tally.stored, 1);
     Tally::less(&mut tally.stored_bytes, size as u64);
     unload(shared, home.load, delivery.share());
+}
+
+/// Takes off the books of a session what its client is done with by the PUBACKs in a row at the start of `bytes`. Returns
+/// how many these are.
+#[inline]
+pub(crate) fn release_row(
+    tally: &mut Tally,
+    shared: &Shared,
+    home: &mut Home,
+    receiver: &Receiver,
+    bytes: &[u8],
+) -> usize {
+    let (mut messages, mut size) = (0, 0);
+    let row = receiver.take_pubacks(&mut home.state, bytes, |delivery| {
+        messages += 1;
+        size += delivery.size();
+        unload(shared, home.load, delivery.share());
+    });
+    home.bytes = home.bytes.saturating_sub(size);
+    Tally::less(&mut tally.stored, messages);
+    Tally::less(&mut tally.stored_bytes, size as u64);
+    row
 }
 
 /// Takes a delivery for a shared subscription off the load of its session.

@@ -10,7 +10,7 @@ use mqway_session::server::{Acknowledged, Event, Fault, Incoming};
 
 use crate::clients::{Author, Open, Publishing, Timer};
 use crate::counters::Tally;
-use crate::deliver::{Desk, release};
+use crate::deliver::{Desk, release, release_row};
 use crate::delivery::Delivery;
 use crate::guest::Hooked;
 use crate::mail::Mail;
@@ -82,7 +82,8 @@ impl House {
             let Some(home) = sessions.find(session) else {
                 break Then::Leave(ReasonCode::NORMAL_DISCONNECTION);
             };
-            // By far the most packets of a busy client are of these two kinds.
+            // By far the most packets of a busy client are of these two kinds. PUBACKs come in rows, of which each is looked
+            // at alone only where somebody wants to be told.
             if let Some(Publishing { familiar, author }) = open.publishing.as_deref_mut()
                 && let Some((publish, len)) = familiar.next(version, shared.terms.maximum_packet, rest)
             {
@@ -104,6 +105,12 @@ impl House {
                 if is_answered {
                     self.answered(io, conn, apart, before);
                 }
+            } else if hooked.is_none()
+                && let row @ 1.. = release_row(tally, shared, home, &open.receiver, rest)
+            {
+                tally.packets_received += row as u64;
+                used += row * Decoder::BARE_ACK;
+                room = true;
             } else if let Some(ack) = open.receiver.take_bare_ack(&mut home.state, rest, &mut self.answer) {
                 tally.packets_received += 1;
                 used += Decoder::BARE_ACK;

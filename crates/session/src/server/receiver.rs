@@ -165,6 +165,24 @@ impl Receiver {
         Some(acknowledged(session, self.version, packet_type, &Ack::new(id), answer))
     }
 
+    /// Takes the PUBACKs in a row at the start of `bytes` that are as short as can be, as [`Receiver::take`] does; none of
+    /// them is answered. The messages that the client is done with go to `done`. Returns how many packets there were, each
+    /// [`Decoder::BARE_ACK`] bytes long.
+    #[inline]
+    pub fn take_pubacks<M>(&self, session: &mut Session<M>, bytes: &[u8], mut done: impl FnMut(M)) -> usize {
+        let Some(outbound) = session.outbound() else { return 0 };
+        let mut taken = 0;
+        for packet in bytes.chunks_exact(Decoder::BARE_ACK) {
+            let Some((PacketType::Puback, id)) = self.decoder.bare_ack(packet) else { break };
+            taken += 1;
+            // One that is for what an earlier connection sent, or for nothing, does no harm.
+            if let Ok(message) = outbound.puback(id) {
+                done(message);
+            }
+        }
+        taken
+    }
+
     /// Takes a PUBLISH, as [`Receiver::take`] does. `None`: it was handed on before.
     ///
     /// # Errors
