@@ -89,8 +89,9 @@ impl Pool {
     }
 
     /// Moves what is left in `place` to a buffer of its size, if it lies in one that is far larger.
+    #[inline]
     pub fn shrink(&mut self, place: &mut Vec<u8>) {
-        if place.capacity() > SMALLEST_KEPT.max(place.len().saturating_mul(MOST_SLACK)) {
+        if is_far_larger(place, place.len()) {
             let mut large = std::mem::take(place);
             self.store(place, &large);
             self.take_back(&mut large);
@@ -120,6 +121,12 @@ impl Pool {
     pub fn is_empty(&self) -> bool {
         self.free.is_empty()
     }
+}
+
+/// Whether a buffer is far larger than so many bytes of it that are still of use.
+#[inline]
+pub(crate) fn is_far_larger(buffer: &Vec<u8>, used: usize) -> bool {
+    buffer.capacity() > SMALLEST_KEPT.max(used.saturating_mul(MOST_SLACK))
 }
 
 #[cfg(test)]

@@ -379,7 +379,8 @@ impl<C: Core> Driver<C> {
     fn holds_too_much(&self, id: ConnId) -> bool {
         let limit = self.io.shared.limits.buffered as u64;
         let left = limit.saturating_sub(self.counters().buffered_now());
-        self.io.table.look(id).is_some_and(|conn| (conn.queued() + conn.waiting.unread()) as u64 > left)
+        let holds = |conn: &Conn| (conn.queued() + conn.waiting.unread()).max(conn.waiting.held());
+        self.io.table.look(id).is_some_and(|conn| holds(conn) as u64 > left)
     }
 
     /// There is no room for what came: its connection ends. 3.1.1: [MQTT-4.8.0-2]
@@ -531,6 +532,9 @@ impl<C: Core> Driver<C> {
                 Err(error) if error.kind() == std_io::ErrorKind::Interrupted => {}
                 Err(error) => return self.write_failed(id, error),
             }
+        }
+        if let Some(conn) = self.io.table.find(id) {
+            conn.waiting.compact(&mut self.io.pool);
         }
         self.io.account(id);
         self.tell_pace(id);

@@ -3,6 +3,7 @@
 use std::io::IoSlice;
 
 use crate::blob::{Segment, Segments};
+use crate::buffers::{Pool, is_far_larger};
 
 /// The bytes that wait in a connection, in either direction. An idle one has none, and then this takes 8 bytes.
 #[derive(Default)]
@@ -48,10 +49,27 @@ impl Waiting {
         self.0.as_ref().map_or(0, |buffers| buffers.own_queued() + buffers.shared())
     }
 
-    /// How many bytes wait here, in either direction, and nowhere else.
+    /// How many bytes of memory are taken for what waits here, in either direction, and nowhere else.
     #[inline]
     pub fn held(&self) -> usize {
-        self.0.as_ref().map_or(0, |buffers| buffers.own_queued() + buffers.unread.len())
+        self.0.as_ref().map_or(0, |buffers| {
+            buffers.plain.capacity() + buffers.wire.capacity() + buffers.unread.capacity()
+        })
+    }
+
+    /// What waits for a slow peer may do so for long: it is not to lie in buffers that are far larger.
+    #[inline]
+    pub fn compact(&mut self, pool: &mut Pool) {
+        let Some(Buffers { plain, wire, written, apart, .. }) = self.0.as_deref_mut() else { return };
+        if is_far_larger(wire, wire.len() - *written) {
+            wire.drain(..*written);
+            if let Some(apart) = apart {
+                apart.wire.shift(*written);
+            }
+            *written = 0;
+            pool.shrink(wire);
+        }
+        pool.shrink(plain);
     }
 
     /// The bytes to be written to the socket next, but for what stands apart: see [`Waiting::slices`].

@@ -172,13 +172,14 @@ fn a_blob_that_a_hundred_slow_readers_wait_for_is_there_once() {
             reader.turn(&mut sim);
         }
         sim.run(Duration::from_secs(1));
+        // Beside it each has the smallest buffer there is, for the bytes in front of it.
         let buffered = sim.counters().snapshot().buffered;
-        assert!((1_000_000..1_010_000).contains(&buffered), "{name}: {buffered}");
+        assert!((1_000_000..=1_000_000 + 100 * 4_096).contains(&buffered), "{name}: {buffered}");
         for reader in &readers[1..] {
             sim.cut(reader.remote);
         }
         sim.run(Duration::from_secs(1));
-        assert!((1_000_000..1_000_100).contains(&sim.counters().snapshot().buffered), "{name}");
+        assert!((1_000_000..=1_004_096).contains(&sim.counters().snapshot().buffered), "{name}");
         sim.cut(readers[0].remote);
         sim.run(Duration::from_secs(1));
         assert_eq!(sim.counters().snapshot().buffered, 0, "{name}");

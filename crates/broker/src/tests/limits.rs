@@ -266,7 +266,8 @@ fn a_receiver_that_never_reads_costs_itself_only() {
     let counts = world.counts();
     assert!(counts.dropped_slow > 100 && counts.dropped_queue_full > 100, "{counts:?}");
     let buffered = world.sim.counters().snapshot().buffered;
-    assert!(buffered < 8 * 20_000 + 64 * 1024, "{buffered}");
+    // A buffer may be twice as large as what lies in it.
+    assert!(buffered < 2 * (8 * 20_000 + 64 * 1024), "{buffered}");
     world.sim.set_reading(remote, true);
     for _ in 0..40 {
         world.settle();
