@@ -17,18 +17,22 @@ pub fn check(history: &History, missing: &mut Missing) {
 fn check_replayed(history: &History, delivery: &Delivery) {
     let Some(number) = delivery.message else { return };
     let topic = &delivery.topic;
-    // [MQTT-3.8.3-3]: what is one's own does not come back when it is retained, either.
-    let fits = |one: &&Subscription| {
-        one.actor == delivery.actor
-            && one.asked <= delivery.at
-            && one.matches(topic)
-            && !one.leaves_out(&history.messages[number])
-    };
-    let mut fitting = history.subscriptions.iter().filter(fits);
-    let fair = fitting.any(|one| {
-        let live = one.options.retain_as_published && one.gone >= history.messages[number].asked;
-        live || one.wants_retained() && may_be_retained(history, number, one.asked, delivery.at)
-    });
+    let message = &history.messages[number];
+    let matching: Vec<_> = history
+        .subscriptions
+        .iter()
+        .filter(|one| one.actor == delivery.actor && one.asked <= delivery.at && one.matches(topic))
+        .collect();
+    // [MQTT-3.8.3-3]: what is one's own does not come back when it is retained, either. What a subscription has asked for
+    // comes as the one that has taken its place wants it.
+    let wanted = matching.iter().any(|one| !one.leaves_out(message));
+    let live = matching
+        .iter()
+        .any(|one| one.options.retain_as_published && one.gone >= message.asked && !one.leaves_out(message));
+    let asked_for = matching
+        .iter()
+        .any(|one| one.wants_retained() && may_be_retained(history, number, one.asked, delivery.at));
+    let fair = wanted && (live || asked_for);
     // [MQTT-3.3.1-5], [MQTT-3.3.1-7]
     assert!(fair, "c{} at {:?}: not retained: {}", delivery.actor, delivery.at, history.name(number));
 }
