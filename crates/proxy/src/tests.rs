@@ -536,7 +536,8 @@ fn a_reader_that_stops_pauses_the_other_side_and_loses_nothing() {
     let text = publish(Version::V3_1_1, &[1; 1_000]).repeat(3_000);
     rig.sim.write(upstream, &text);
     rig.sim.run(5 * SECOND);
-    assert!(rig.sim.counters().snapshot().buffered < 500_000);
+    // A buffer may be twice as large as what lies in it.
+    assert!(rig.sim.counters().snapshot().buffered < 2 * 500_000);
     assert!(rig.counters.snapshot().pauses > 0);
     rig.sim.set_reading(client, true);
     rig.sim.run(30 * SECOND);
