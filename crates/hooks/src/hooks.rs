@@ -469,6 +469,9 @@ impl Hooks {
             return Outcome::Denied(denial);
         }
         let outcome = progress.part(|progress| {
+            if let Some(Answer(Said::PassWithin(most))) = progress.answer {
+                subscription.lower_qos(most);
+            }
             let ask = |hook: usize, client: &mut Client, wanted: &mut Subscription<'_>, later: Later<'_>| {
                 let hook = self.authorize.get(hook)?;
                 if !hook.phases().contains(Phase::Subscribe) {
@@ -581,7 +584,7 @@ impl Hooks {
                 Said::Allow => return Decision::Outcome(Outcome::Go),
                 Said::AllowWith(change) => return Decision::AllowWith(change),
                 Said::Deny(denial) => return Decision::Outcome(Outcome::Denied(denial)),
-                Said::Pass => {}
+                Said::Pass | Said::PassWithin(_) => {}
                 Said::Nothing => match self.unanswered {
                     Unanswered::Pass => {}
                     Unanswered::Allow => return Decision::Outcome(Outcome::Go),

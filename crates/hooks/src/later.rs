@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use mqway_codec::QoS;
+
 use crate::{Client, Denial, Login};
 
 /// Takes answers to the worker that waits for them. Servers implement it; hooks only see [`Later`].
@@ -71,6 +73,8 @@ pub(crate) type Change = Box<dyn FnOnce(&mut Client, &mut Login<'_>) + Send>;
 
 pub(crate) enum Said {
     Pass,
+    /// And a subscription is granted no more than this. Where something else was asked, it means no more than pass.
+    PassWithin(QoS),
     Allow,
     /// And this changes what the client logs in with. Where something else was asked, it means no more than allow.
     AllowWith(Change),
@@ -89,7 +93,7 @@ impl Answer {
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Said::Pass => "pass",
+            Said::Pass | Said::PassWithin(_) => "pass",
             Said::Allow | Said::AllowWith(_) => "allow",
             Said::Deny(_) => "deny",
             Said::Nothing => "nothing",
@@ -101,6 +105,11 @@ impl Ticket {
     /// No opinion: the next hook is asked.
     pub fn pass(self) {
         self.answer(Said::Pass);
+    }
+
+    /// No opinion, but that the subscription is granted with no more than this QoS. For subscriptions.
+    pub fn pass_within(self, most: QoS) {
+        self.answer(Said::PassWithin(most));
     }
 
     /// Yes.

@@ -331,6 +331,30 @@ fn filters_that_were_judged_are_not_judged_again() {
 }
 
 #[test]
+fn an_answer_that_comes_later_may_grant_less() {
+    let (first, second) = (Says::later(), Says::later());
+    let mut hooks = Hooks::new();
+    hooks.add_authorize(first.clone());
+    hooks.add_authorize(second.clone());
+    let mut scene = Scene::new();
+    let show = |scene: &mut Scene| {
+        scene.progress.begin();
+        let options = SubscribeOptions::new(QoS::ExactlyOnce);
+        let mut wanted = Subscription::new(TopicFilter::new("a").unwrap(), options);
+        let Scene { client, progress, answers, .. } = scene;
+        let outcome = hooks.subscribe(client, &mut wanted, progress, answers);
+        (outcome, wanted.options().qos)
+    };
+    assert!(matches!(show(&mut scene), (Outcome::Wait(_), QoS::AtLeastOnce)));
+    first.ticket().pass_within(QoS::AtMostOnce);
+    assert!(scene.hear());
+    assert!(matches!(show(&mut scene), (Outcome::Wait(_), QoS::AtMostOnce)));
+    second.ticket().pass_within(QoS::ExactlyOnce);
+    assert!(scene.hear());
+    assert_eq!(show(&mut scene), (Outcome::Go, QoS::AtMostOnce));
+}
+
+#[test]
 fn what_was_changed_of_a_login_outlives_the_wait_for_its_will() {
     let (who, may) = (Says::later(), Says::later());
     let mut hooks = Hooks::new();
