@@ -22,6 +22,10 @@ pub enum Reply {
     Redirect(String),
     /// Sends a body that has no end.
     Endless,
+    /// Sends header fields that have no end.
+    EndlessHead,
+    /// Sends one header field that has no end.
+    EndlessLine,
     /// Sends a byte now and then.
     Drip,
     /// Says nothing, and keeps the connection.
@@ -124,6 +128,14 @@ fn answer(mut stream: &TcpStream, reply: &Reply, shared: &Shared) -> Option<()> 
             write!(stream, "HTTP/1.1 200 X\r\nContent-Length: 1073741824\r\n\r\n").ok()?;
             while running() {
                 stream.write_all(&[b' '; 16 * 1024]).ok()?;
+            }
+            None
+        }
+        Reply::EndlessHead | Reply::EndlessLine => {
+            let more: &[u8] = if matches!(reply, Reply::EndlessHead) { b"X: y\r\n" } else { b"xxxxxx" };
+            write!(stream, "HTTP/1.1 200 X\r\nX-").ok()?;
+            while running() {
+                stream.write_all(&more.repeat(1_000)).ok()?;
             }
             None
         }

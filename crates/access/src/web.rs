@@ -5,11 +5,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use thiserror::Error;
 use ureq::Agent;
-use ureq::http::header::{HeaderName, HeaderValue};
+use ureq::http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
 use ureq::http::{Response, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
@@ -21,10 +26,16 @@ const MAX_HEADERS: usize = 16 * 1024;
 /// Bytes of a connection's buffers, each way: answers are short.
 const BUFFER: usize = 16 * 1024;
 
+/// Connections that are kept between requests.
+const IDLE_CONNECTIONS: usize = 32;
+
+/// Header fields that each request has its own of.
+const RESERVED: [HeaderName; 4] = [CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING];
+
 /// How a web service is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Reach {
-    /// Where it is: `http` or `https`.
+    /// Where it is: `http` or `https`. User name and password in it are sent as `Authorization: Basic`.
     pub url: String,
     /// What a request may take altogether: name, connection, TLS, and the answer to its end.
     pub timeout: Duration,
@@ -38,6 +49,16 @@ impl Reach {
     /// By the system's authorities, within ten seconds.
     pub fn new(url: impl Into<String>) -> Reach {
         Reach { url: url.into(), timeout: Duration::from_secs(10), ca: None, headers: Vec::new() }
+    }
+}
+
+/// Without the URL, which may hold secrets.
+impl fmt::Debug for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reach")
+            .field("timeout", &self.timeout)
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
     }
 }
 
@@ -57,6 +78,8 @@ impl ReachError {
 pub(crate) enum WebError {
     #[error("{0}")]
     Failed(String),
+    #[error("it does not answer in time")]
+    Late,
     #[error("it answers with status {0}")]
     Status(u16),
     #[error("its answer is longer than {0} bytes")]
@@ -79,7 +102,9 @@ impl Web {
             (Some("http"), Some(_)) => false,
             _ => return Err(ReachError(format!("{}: a web service has an http or https URL", Shown(&url)))),
         };
-        let headers: Result<_, _> = reach.headers.iter().map(field).collect();
+        let mut headers = reach.headers.iter().map(field).collect::<Result<Vec<_>, _>>()?;
+        let authorized = headers.iter().any(|(name, _)| name == AUTHORIZATION);
+        headers.extend(basic(&url).filter(|_| !authorized));
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0) // What is configured is asked, and nobody whom it points to.
@@ -87,6 +112,8 @@ impl Web {
             .max_response_header_size(MAX_HEADERS)
             .input_buffer_size(BUFFER)
             .output_buffer_size(BUFFER)
+            .max_idle_connections(IDLE_CONNECTIONS)
+            .max_idle_connections_per_host(IDLE_CONNECTIONS)
             .user_agent(concat!("mqway/", env!("CARGO_PKG_VERSION")))
             .accept("application/json");
         if secure {
@@ -95,7 +122,7 @@ impl Web {
         if is_here(&url) {
             config = config.proxy(None); // Otherwise the environment may name one.
         }
-        Ok(Web { agent: config.build().new_agent(), url, headers: headers? })
+        Ok(Web { agent: config.build().new_agent(), url, headers })
     }
 
     /// The body of what is there, at most `limit` bytes of it.
@@ -110,9 +137,10 @@ impl Web {
         }
     }
 
-    /// Sends JSON, and gives back status and body of the answer, at most `limit` bytes of it.
-    pub fn post(&self, json: &[u8], limit: u64) -> Result<(u16, Vec<u8>), WebError> {
-        let mut request = self.agent.post(&self.url).content_type("application/json");
+    /// Sends JSON, and gives back status and body of the answer, at most `limit` bytes of it, within this time.
+    pub fn post(&self, json: &[u8], limit: u64, time: Duration) -> Result<(u16, Vec<u8>), WebError> {
+        let request = self.agent.post(&self.url).config().timeout_global(Some(time)).build();
+        let mut request = request.content_type("application/json");
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
@@ -132,7 +160,7 @@ impl fmt::Display for Web {
     }
 }
 
-/// A URL without user information and query, which may hold secrets.
+/// A URL without user information, path and query, which may hold secrets: some webhooks are known by their path alone.
 struct Shown<'a>(&'a Uri);
 
 impl fmt::Display for Shown<'_> {
@@ -141,7 +169,7 @@ impl fmt::Display for Shown<'_> {
         if let Some(port) = self.0.port_u16() {
             write!(f, ":{port}")?;
         }
-        f.write_str(self.0.path())
+        Ok(())
     }
 }
 
@@ -152,10 +180,22 @@ fn is_here(url: &Uri) -> bool {
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
+/// `Authorization` from the user information of a URL, percent-decoded (RFC 7617).
+fn basic(url: &Uri) -> Option<(HeaderName, HeaderValue)> {
+    let (user, _) = url.authority()?.as_str().rsplit_once('@')?;
+    let (user, password) = user.split_once(':').unwrap_or((user, ""));
+    let mut text: Vec<u8> = percent_decode_str(user).collect();
+    text.push(b':');
+    text.extend(percent_decode_str(password));
+    let mut value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(text))).ok()?;
+    value.set_sensitive(true);
+    Some((AUTHORIZATION, value))
+}
+
 fn field((name, value): &(String, Token)) -> Result<(HeaderName, HeaderValue), ReachError> {
     let field: Result<HeaderName, _> = name.parse();
     match (field, HeaderValue::from_str(value.reveal())) {
-        (Ok(name), Ok(mut value)) => {
+        (Ok(name), Ok(mut value)) if !RESERVED.contains(&name) => {
             value.set_sensitive(true);
             Ok((name, value))
         }
@@ -181,11 +221,11 @@ fn tls(url: &Uri, ca: Option<&[u8]>) -> Result<TlsConfig, ReachError> {
 }
 
 fn failed(error: ureq::Error) -> WebError {
-    WebError::Failed(match error {
-        ureq::Error::Timeout(_) => "it does not answer in time".to_owned(),
-        ureq::Error::HostNotFound => "its name cannot be resolved".to_owned(),
-        error => error.to_string(),
-    })
+    match error {
+        ureq::Error::Timeout(_) => WebError::Late,
+        ureq::Error::HostNotFound => WebError::Failed("its name cannot be resolved".to_owned()),
+        error => WebError::Failed(error.to_string()),
+    }
 }
 
 fn read(mut answer: Response<ureq::Body>, limit: u64) -> Result<(u16, Vec<u8>), WebError> {
@@ -206,8 +246,11 @@ mod tests {
 
     const LIMIT: u64 = 1_000;
 
+    /// Long enough for a machine that is busy.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
     fn web(server: &FakeServer) -> Web {
-        Web::new(&Reach { timeout: Duration::from_secs(20), ..Reach::new(server.url()) }).unwrap()
+        Web::new(&Reach { timeout: PATIENCE, ..Reach::new(server.url()) }).unwrap()
     }
 
     #[test]
@@ -216,7 +259,7 @@ mod tests {
             let server = FakeServer::start(move |_| reply.clone());
             let error = web(&server).fetch(LIMIT).unwrap_err();
             assert_eq!(error.to_string(), "its answer is longer than 1000 bytes");
-            assert!(matches!(web(&server).post(b"{}", LIMIT), Err(WebError::TooLong(LIMIT))));
+            assert!(matches!(web(&server).post(b"{}", LIMIT, PATIENCE), Err(WebError::TooLong(LIMIT))));
         }
         let server = FakeServer::start(|_| Reply::Json(200, "x".repeat(1_000)));
         assert_eq!(web(&server).fetch(LIMIT).unwrap().len(), 1_000);
@@ -226,9 +269,20 @@ mod tests {
     fn a_server_that_takes_its_time_is_given_up() {
         for reply in [Reply::Silence, Reply::Drip] {
             let server = FakeServer::start(move |_| reply.clone());
-            let reach = Reach { timeout: Duration::from_millis(300), ..Reach::new(server.url()) };
+            let short = Duration::from_millis(300);
+            let reach = Reach { timeout: short, ..Reach::new(server.url()) };
             let error = Web::new(&reach).unwrap().fetch(LIMIT).unwrap_err();
             assert_eq!(error.to_string(), "it does not answer in time");
+            let error = web(&server).post(b"{}", LIMIT, short).unwrap_err();
+            assert!(matches!(error, WebError::Late), "{error}");
+        }
+    }
+
+    #[test]
+    fn header_fields_have_an_end() {
+        for reply in [Reply::EndlessHead, Reply::EndlessLine] {
+            let server = FakeServer::start(move |_| reply.clone());
+            assert!(matches!(web(&server).post(b"{}", LIMIT, PATIENCE), Err(WebError::Failed(_))));
         }
     }
 
@@ -256,12 +310,16 @@ mod tests {
     fn header_fields_go_along_and_stay_out_of_sight() {
         let server = FakeServer::start(|request| Reply::Json(200, request.head.clone()));
         let headers = vec![("X-Key".to_owned(), Token::new("hidden"))];
-        let reach = Reach { headers, ..Reach::new(format!("{}?secret=1", server.url())) };
-        assert!(!format!("{reach:?}").contains("hidden"));
+        let url = server.url().replace("//", "//ann:s%3Acret@");
+        let reach = Reach { headers, ..Reach::new(format!("{url}/hook?secret=1")) };
+        assert!(!format!("{reach:?}").contains("hidden") && !format!("{reach:?}").contains("cret"));
         let web = Web::new(&reach).unwrap();
-        assert!(!web.to_string().contains("secret"), "{web}");
+        assert_eq!(web.to_string(), server.url().trim_end_matches("/path"));
         let head = String::from_utf8(web.fetch(LIMIT).unwrap()).unwrap();
+        assert!(head.starts_with("GET /path/hook?secret=1 "), "{head}");
         assert!(head.to_ascii_lowercase().contains("x-key: hidden"), "{head}");
+        let basic = format!("Basic {}", STANDARD.encode("ann:s:cret"));
+        assert!(head.contains(&basic), "{head}");
     }
 
     #[test]
@@ -272,8 +330,10 @@ mod tests {
         assert!(!error(Reach::new("ftp://user:pass@host/x?y")).contains("pass"));
         let ca = Reach { ca: Some(b"nothing".to_vec()), ..Reach::new("https://host/") };
         assert!(error(ca).contains("no certificate authority to trust"));
-        let headers = vec![("X Y".to_owned(), Token::new("x"))];
-        assert!(error(Reach { headers, ..Reach::new("http://host/") }).contains("no header field"));
+        for name in ["X Y", "content-length"] {
+            let headers = vec![(name.to_owned(), Token::new("1"))];
+            assert!(error(Reach { headers, ..Reach::new("http://host/") }).contains("no header field"));
+        }
         let exposed = |url: &str| Web::new(&Reach::new(url)).unwrap().is_exposed();
         assert!(exposed("http://10.0.0.1/") && !exposed("http://[::1]:8/") && !exposed("http://127.0.0.1/"));
     }

@@ -19,12 +19,18 @@ pub enum Verdict {
     /// It may.
     Allow(Box<Allowed>),
     /// It may not.
-    Deny {
-        /// What the service says about it, shortened and without control characters.
-        reason: Option<String>,
-    },
+    Deny(Refusal),
     /// The service doesn't know; somebody else decides.
     Ignore,
+}
+
+/// Why not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// What the service says about it, shortened and without control characters.
+    pub reason: Option<String>,
+    /// It is because of the credentials: another password or token might do.
+    pub credentials: bool,
 }
 
 /// What comes with leave.
@@ -86,15 +92,15 @@ pub enum WhenDown {
     /// It may.
     Allow,
     /// Somebody else decides.
-    Ignore,
+    Pass,
 }
 
 impl WhenDown {
     pub(super) fn answer(self, trouble: Trouble) -> Answer {
         let verdict = match self {
-            WhenDown::Deny => Verdict::Deny { reason: None },
+            WhenDown::Deny => Verdict::Deny(Refusal::default()),
             WhenDown::Allow => Verdict::Allow(Box::default()),
-            WhenDown::Ignore => Verdict::Ignore,
+            WhenDown::Pass => Verdict::Ignore,
         };
         Answer { verdict, by: By::Fallback(trouble) }
     }
@@ -130,10 +136,26 @@ pub(super) fn parse(body: &[u8]) -> Option<(Verdict, Option<Duration>)> {
     let cache = reply.cache.map(Duration::from_secs);
     let verdict = match reply.result {
         Word::Ignore => Verdict::Ignore,
-        Word::Deny => Verdict::Deny { reason: reply.reason.map(|reason| shown(&reason)) },
+        Word::Deny => Verdict::Deny(refusal(reply, false)),
         Word::Allow => Verdict::Allow(Box::new(allowed(reply)?)),
     };
     Some((verdict, cache))
+}
+
+/// The verdict of an answer with status 401 or 403: a no, whatever stands in its body. Reason and lifetime count if
+/// they are there.
+pub(super) fn parse_refusal(status: u16, body: &[u8]) -> (Verdict, Option<Duration>) {
+    let reply: Option<Reply> = serde_json::from_slice(body).ok();
+    let reply = reply.filter(|reply| matches!(reply.result, Word::Deny));
+    let cache = reply.as_ref().and_then(|reply| reply.cache).map(Duration::from_secs);
+    let credentials = status == 401;
+    let refusal = reply.map_or(Refusal { reason: None, credentials }, |reply| refusal(reply, credentials));
+    (Verdict::Deny(refusal), cache)
+}
+
+fn refusal(reply: Reply, credentials: bool) -> Refusal {
+    let reason = reply.reason.map(|reason| shown(&reason)).filter(|reason| !reason.is_empty());
+    Refusal { reason, credentials }
 }
 
 /// Leave is not given by halves: what cannot be meant makes all of it nonsense.
@@ -160,6 +182,7 @@ fn allowed(reply: Reply) -> Option<Allowed> {
     Some(Allowed { identity, qos: reply.qos })
 }
 
+/// A reason as it may stand in a log and in a packet, which has no place for some characters. [MQTT-1.5.4-2]
 fn shown(reason: &str) -> String {
     reason.chars().filter(|char| !char.is_control()).take(MAX_REASON).collect()
 }

@@ -3,24 +3,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
-use ring::digest;
-
 use super::answer::Verdict;
+use super::question::Key;
 
 /// What an entry weighs besides the answer's own bytes.
 const ENTRY: usize = 256;
-
-/// Which question it was: its SHA-256, so that no password is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key([u8; digest::SHA256_OUTPUT_LEN]);
-
-impl Key {
-    pub fn of(question: &[u8]) -> Key {
-        let mut key = [0; digest::SHA256_OUTPUT_LEN];
-        key.copy_from_slice(digest::digest(&digest::SHA256, question).as_ref());
-        Key(key)
-    }
-}
 
 struct Entry {
     verdict: Verdict,
@@ -81,9 +68,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::http::{Question, Refusal, Who};
 
     fn key(number: u32) -> Key {
-        Key::of(&number.to_be_bytes())
+        Question::Subscribe { who: Who::default(), filter: &number.to_string(), qos: 0 }.key()
     }
 
     #[test]
@@ -93,8 +81,11 @@ mod tests {
         assert_eq!(cache.find(&key(1), now), Some(Verdict::Ignore));
         assert_eq!(cache.find(&key(1), now + Duration::from_secs(5)), None);
         assert_eq!(cache.find(&key(2), now), None);
-        cache.insert(key(1), Verdict::Deny { reason: None }, now + Duration::from_secs(9), 10);
-        assert_eq!(cache.find(&key(1), now + Duration::from_secs(5)), Some(Verdict::Deny { reason: None }));
+        cache.insert(key(1), Verdict::Deny(Refusal::default()), now + Duration::from_secs(9), 10);
+        assert_eq!(
+            cache.find(&key(1), now + Duration::from_secs(5)),
+            Some(Verdict::Deny(Refusal::default()))
+        );
     }
 
     #[test]

@@ -44,20 +44,30 @@ impl Circuit {
         matches!(self, Circuit::Resting(..))
     }
 
-    pub fn succeeded(&mut self) {
-        *self = Circuit::Closed;
+    /// A question was answered. Whether that is the end of its being left alone.
+    pub fn succeeded(&mut self) -> bool {
+        let before = std::mem::take(self);
+        matches!(before, Circuit::Resting(..) | Circuit::Probing(..))
     }
 
-    pub fn failed(&mut self, now: Instant) {
+    /// A question was not answered. How long the rest is, if one begins with that.
+    pub fn failed(&mut self, now: Instant) -> Option<Duration> {
         let rest = match *self {
-            Circuit::Closed => return *self = Circuit::Failing(1),
-            Circuit::Failing(times) if times + 1 < FAILURES => return *self = Circuit::Failing(times + 1),
+            Circuit::Closed => {
+                *self = Circuit::Failing(1);
+                return None;
+            }
+            Circuit::Failing(times) if times + 1 < FAILURES => {
+                *self = Circuit::Failing(times + 1);
+                return None;
+            }
             Circuit::Failing(_) => FIRST_REST,
             // Answers to questions from before count no more.
-            Circuit::Resting(..) => return,
+            Circuit::Resting(..) => return None,
             Circuit::Probing(_, rest) => rest.saturating_mul(2).min(LONGEST_REST),
         };
         *self = Circuit::Resting(now + rest, rest);
+        Some(rest)
     }
 }
 
@@ -69,9 +79,9 @@ mod tests {
     fn five_failures_in_a_row_bring_rests_that_double() {
         let (mut now, mut circuit) = (Instant::now(), Circuit::default());
         for _ in 0..4 {
-            circuit.failed(now);
+            assert_eq!(circuit.failed(now), None);
         }
-        circuit.succeeded();
+        assert!(!circuit.succeeded());
         for _ in 0..5 {
             assert!(circuit.admits(now));
             circuit.failed(now);
@@ -82,12 +92,12 @@ mod tests {
             now += rest;
             assert!(circuit.admits(now), "one may try");
             assert!(!circuit.admits(now), "and only one");
-            circuit.failed(now);
-            circuit.failed(now); // A late one changes nothing.
+            assert!(circuit.failed(now).is_some());
+            assert_eq!(circuit.failed(now), None, "a late one changes nothing");
         }
         now += LONGEST_REST;
         assert!(circuit.admits(now));
-        circuit.succeeded();
+        assert!(circuit.succeeded());
         assert!(circuit.admits(now) && circuit.admits(now));
     }
 

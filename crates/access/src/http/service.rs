@@ -1,18 +1,20 @@
 //! The threads that ask, and the bounded queue in front of them.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use log::warn;
+use log::{info, warn};
 
 use super::answer::{self, Answer, By, Trouble, Verdict, WhenDown};
-use super::cache::{Cache, Key};
+use super::cache::Cache;
 use super::circuit::Circuit;
-use super::question::Question;
-use crate::web::{Reach, ReachError, Web};
+use super::counters::{ServiceCounters, Tally};
+use super::question::{Key, Question};
+use crate::web::{Reach, ReachError, Web, WebError};
 
 /// Bytes of an answer.
 const MAX_ANSWER: u64 = 64 * 1024;
@@ -23,13 +25,13 @@ pub type Ticket = Box<dyn FnOnce(Answer) + Send>;
 /// How a service is asked.
 #[derive(Clone, Debug)]
 pub struct ServiceSettings {
-    /// Where it is. The time limit counts for the asking, and once more for the waiting before it.
+    /// Where it is. The time limit is that of a question: of its waiting for a thread and of its way altogether.
     pub reach: Reach,
     /// What is done without an answer.
     pub when_down: WhenDown,
     /// How many questions are asked at a time: each has a thread.
     pub threads: usize,
-    /// How many more may wait, and how many bytes they may have.
+    /// How many more may wait.
     pub max_waiting: usize,
     /// Bytes of the questions that wait.
     pub max_waiting_bytes: usize,
@@ -44,13 +46,13 @@ pub struct ServiceSettings {
 }
 
 impl ServiceSettings {
-    /// Refuses what is not answered, asks four questions at a time, lets a thousand wait, and keeps answers for a
-    /// minute, refusals for five seconds.
+    /// Refuses what is not answered within three seconds, asks 16 questions at a time, lets a thousand wait, and keeps
+    /// answers for a minute, refusals for five seconds.
     pub fn new(url: impl Into<String>) -> ServiceSettings {
         ServiceSettings {
-            reach: Reach { timeout: Duration::from_secs(5), ..Reach::new(url) },
+            reach: Reach { timeout: Duration::from_secs(3), ..Reach::new(url) },
             when_down: WhenDown::Deny,
-            threads: 4,
+            threads: 16,
             max_waiting: 1_000,
             max_waiting_bytes: 16 * 1024 * 1024,
             cache_allow: Duration::from_secs(60),
@@ -61,29 +63,13 @@ impl ServiceSettings {
     }
 }
 
-/// How asking has gone so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ServiceCounters {
-    /// Questions that the service has answered.
-    pub answered: u64,
-    /// Questions that an earlier answer has answered.
-    pub from_cache: u64,
-    /// Questions that it failed to answer.
-    pub failed: u64,
-    /// Questions that weren't asked because it is being left alone.
-    pub resting: u64,
-    /// Questions that weren't asked because too many were waiting.
-    pub full: u64,
-    /// Questions that weren't asked because they had waited for too long.
-    pub late: u64,
-}
-
 /// A web service that decides. Its threads end when this is dropped; who still waits then gets the configured answer.
 pub struct Service(Arc<Shared>);
 
 struct Shared {
     settings: ServiceSettings,
     web: Web,
+    tally: Arc<Tally>,
     state: Mutex<State>,
     wake: Condvar,
 }
@@ -93,15 +79,23 @@ struct State {
     queued_bytes: usize,
     cache: Cache,
     circuit: Circuit,
-    counters: ServiceCounters,
     stopped: bool,
 }
 
 struct Job {
     question: Vec<u8>,
     key: Key,
-    asked_at: Instant,
+    /// When its time is over.
+    until: Instant,
     ticket: Ticket,
+}
+
+/// Why there is no answer, in words for the log.
+enum Failure {
+    /// The service is to blame.
+    Failed(String),
+    /// It was asked too late to be blamed.
+    Late,
 }
 
 impl Service {
@@ -110,6 +104,19 @@ impl Service {
     /// # Errors
     /// If the URL or the authorities are unusable, or there can be no threads.
     pub fn start(settings: ServiceSettings) -> Result<Service, ReachError> {
+        Service::with(settings, Arc::default())
+    }
+
+    /// Starts it in the place of another, and goes on counting where that one is. What that one has answered is
+    /// forgotten.
+    ///
+    /// # Errors
+    /// As [`Service::start`].
+    pub fn start_after(before: &Service, settings: ServiceSettings) -> Result<Service, ReachError> {
+        Service::with(settings, before.0.tally.clone())
+    }
+
+    fn with(settings: ServiceSettings, tally: Arc<Tally>) -> Result<Service, ReachError> {
         let web = Web::new(&settings.reach)?;
         if web.is_exposed() {
             warn!("passwords on their way to {web} can be read; take https");
@@ -119,11 +126,10 @@ impl Service {
             queued_bytes: 0,
             cache: Cache::new(settings.cache_bytes),
             circuit: Circuit::default(),
-            counters: ServiceCounters::default(),
             stopped: false,
         };
-        let service =
-            Service(Arc::new(Shared { settings, web, state: Mutex::new(state), wake: Condvar::new() }));
+        let shared = Shared { settings, web, tally, state: Mutex::new(state), wake: Condvar::new() };
+        let service = Service(Arc::new(shared));
         for number in 0..service.0.settings.threads.max(1) {
             let shared = service.0.clone();
             thread::Builder::new()
@@ -134,39 +140,46 @@ impl Service {
         Ok(service)
     }
 
-    /// The answer, if it is known or there will be none; otherwise `then` is called with it later. Never waits.
-    pub fn ask(&self, question: Question<'_>, then: Ticket) -> Option<Answer> {
-        let question = question.to_json();
-        let (key, now) = (Key::of(&question), Instant::now());
-        let mut state = self.0.lock();
-        if let Some(verdict) = state.cache.find(&key, now) {
-            state.counters.from_cache += 1;
-            return Some(Answer { verdict, by: By::Cache });
+    /// The answer, if it is known or there will be none. Otherwise it comes later: to the ticket that `promise` makes,
+    /// and what `promise` makes besides is given back meanwhile. Never waits.
+    ///
+    /// # Errors
+    /// What `promise` has made, where the answer comes later.
+    pub fn ask<W>(&self, question: Question<'_>, promise: impl FnOnce() -> (Ticket, W)) -> Result<Answer, W> {
+        let shared = &*self.0;
+        shared.tally.asked();
+        let (key, now) = (question.key(), Instant::now());
+        if let Some(verdict) = shared.lock().cache.find(&key, now) {
+            return Ok(shared.count(Answer { verdict, by: By::Cache }));
         }
+        let question = question.to_json();
+        let mut state = shared.lock();
         let bytes = state.queued_bytes.saturating_add(question.len());
-        let full =
-            state.queue.len() >= self.0.settings.max_waiting || bytes > self.0.settings.max_waiting_bytes;
-        let trouble = if full {
-            Trouble::Full
-        } else if !state.circuit.admits(now) {
-            Trouble::Resting
-        } else {
-            state.queued_bytes = bytes;
-            state.queue.push_back(Job { question, key, asked_at: now, ticket: then });
-            self.0.wake.notify_one();
-            return None;
-        };
-        Some(self.0.fall_back(&mut state, trouble))
+        let settings = &shared.settings;
+        if state.queue.len() >= settings.max_waiting || bytes > settings.max_waiting_bytes {
+            return Ok(shared.fall_back(Trouble::Full));
+        }
+        if !state.circuit.admits(now) {
+            return Ok(shared.fall_back(Trouble::Resting));
+        }
+        let (ticket, waiting) = promise();
+        state.queued_bytes = bytes;
+        state.queue.push_back(Job { question, key, until: now + settings.reach.timeout, ticket });
+        shared.wake.notify_one();
+        Err(waiting)
     }
 
     /// How it has gone so far.
     pub fn counters(&self) -> ServiceCounters {
-        self.0.lock().counters
+        let waiting = self.0.lock().queue.len();
+        self.0.tally.snapshot(waiting)
     }
+}
 
-    /// Forgets all answers, so that a change in the service counts at once.
-    pub fn forget(&self) {
-        self.0.lock().cache = Cache::new(self.0.settings.cache_bytes);
+/// Its URL as far as it may stand in a log.
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.web.fmt(f)
     }
 }
 
@@ -179,7 +192,7 @@ impl Drop for Service {
         drop(state);
         self.0.wake.notify_all();
         for job in waiting {
-            (job.ticket)(self.0.settings.when_down.answer(Trouble::Stopped));
+            (job.ticket)(self.0.fall_back(Trouble::Stopped));
         }
     }
 }
@@ -189,7 +202,7 @@ impl Shared {
     fn run(&self) {
         while let Some(job) = self.next() {
             let answer = match self.trouble_of(&job) {
-                Some(trouble) => self.fall_back(&mut self.lock(), trouble),
+                Some(trouble) => self.fall_back(trouble),
                 None => self.ask(&job),
             };
             // A ticket that panics must not take the thread along.
@@ -215,7 +228,7 @@ impl Shared {
     fn trouble_of(&self, job: &Job) -> Option<Trouble> {
         if self.lock().circuit.is_resting() {
             Some(Trouble::Resting)
-        } else if job.asked_at.elapsed() > self.settings.reach.timeout {
+        } else if job.until <= Instant::now() {
             Some(Trouble::Late)
         } else {
             None
@@ -223,33 +236,54 @@ impl Shared {
     }
 
     fn ask(&self, job: &Job) -> Answer {
-        let reply = catch_unwind(AssertUnwindSafe(|| self.web.post(&job.question, MAX_ANSWER)));
-        let read = match reply {
-            Ok(Ok((200, body))) => match answer::parse(&body) {
-                Some((verdict, cache)) => Ok((verdict, cache, body.len())),
-                None => Err("its answer is not as it should be".to_owned()),
-            },
-            Ok(Ok((401 | 403, _))) => Ok((Verdict::Deny { reason: None }, None, 0)),
-            Ok(Ok((status, _))) => Err(format!("it answers with status {status}")),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("asking it has failed for a reason of ours".to_owned()),
-        };
+        let reply = self.post(job);
         let mut state = self.lock();
-        match read {
+        match reply {
             Ok((verdict, cache, length)) => {
-                state.circuit.succeeded();
-                state.counters.answered += 1;
+                if state.circuit.succeeded() {
+                    info!("{} answers again", self.web);
+                }
                 let lifetime = self.lifetime(&verdict, cache);
                 if !lifetime.is_zero() {
                     state.cache.insert(job.key, verdict.clone(), Instant::now() + lifetime, length);
                 }
-                Answer { verdict, by: By::Service }
+                self.count(Answer { verdict, by: By::Service })
             }
-            Err(why) => {
-                warn!("no answer from {}: {why}", self.web);
-                state.circuit.failed(Instant::now());
-                self.fall_back(&mut state, Trouble::Failed)
+            Err(Failure::Failed(why)) => {
+                let rest = state.circuit.failed(Instant::now());
+                drop(state);
+                match rest {
+                    None => warn!("no answer from {}: {why}", self.web),
+                    Some(rest) => warn!(
+                        "no answer from {}: {why}; as it has failed again and again, it is left alone for {} s",
+                        self.web,
+                        rest.as_secs()
+                    ),
+                }
+                self.fall_back(Trouble::Failed)
             }
+            Err(Failure::Late) => self.fall_back(Trouble::Late),
+        }
+    }
+
+    /// What the service says, for how long it says that it holds, and how many bytes it took for it.
+    fn post(&self, job: &Job) -> Result<(Verdict, Option<Duration>, usize), Failure> {
+        let left = job.until.saturating_duration_since(Instant::now());
+        let ask = || self.web.post(&job.question, MAX_ANSWER, left);
+        match catch_unwind(AssertUnwindSafe(ask)) {
+            Ok(Ok((200, body))) => match answer::parse(&body) {
+                Some((verdict, cache)) => Ok((verdict, cache, body.len())),
+                None => Err(Failure::Failed("its answer is not as it should be".to_owned())),
+            },
+            Ok(Ok((status @ (401 | 403), body))) => {
+                let (verdict, cache) = answer::parse_refusal(status, &body);
+                Ok((verdict, cache, body.len()))
+            }
+            Ok(Ok((status, _))) => Err(Failure::Failed(WebError::Status(status).to_string())),
+            // Who has waited for a thread for most of the time has left it too little.
+            Ok(Err(WebError::Late)) if left < self.settings.reach.timeout / 2 => Err(Failure::Late),
+            Ok(Err(error)) => Err(Failure::Failed(error.to_string())),
+            Err(_) => Err(Failure::Failed("asking it has failed for a reason of ours".to_owned())),
         }
     }
 
@@ -258,22 +292,20 @@ impl Shared {
         let settings = &self.settings;
         let (usual, end) = match verdict {
             Verdict::Allow(allowed) => (settings.cache_allow, allowed.identity.expires_at),
-            Verdict::Deny { .. } | Verdict::Ignore => (settings.cache_deny, None),
+            Verdict::Deny(_) | Verdict::Ignore => (settings.cache_deny, None),
         };
         let lifetime = cache.unwrap_or(usual).min(settings.cache_longest);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         end.map_or(lifetime, |end| lifetime.min(end.saturating_sub(now)))
     }
 
-    fn fall_back(&self, state: &mut State, trouble: Trouble) -> Answer {
-        match trouble {
-            Trouble::Failed => state.counters.failed += 1,
-            Trouble::Resting => state.counters.resting += 1,
-            Trouble::Full => state.counters.full += 1,
-            Trouble::Late => state.counters.late += 1,
-            Trouble::Stopped => {}
-        }
-        self.settings.when_down.answer(trouble)
+    fn fall_back(&self, trouble: Trouble) -> Answer {
+        self.count(self.settings.when_down.answer(trouble))
+    }
+
+    fn count(&self, answer: Answer) -> Answer {
+        self.tally.answered(answer.by);
+        answer
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::fake_server::{FakeServer, Reply};
-use crate::http::{Allowed, Who};
+use crate::http::{Allowed, Refusal, Who};
 use crate::identity::Identity;
 
 /// Long enough for a machine that is busy.
@@ -19,15 +19,16 @@ fn who() -> Who<'static> {
         user_name: Some("ann"),
         address: Some(Ipv4Addr::new(192, 0, 2, 1).into()),
         transport: "wss",
+        listener: "wss://:8084/mqtt",
     }
 }
 
 fn publish(topic: &str) -> Question<'_> {
-    Question::Publish { who: who(), topic, qos: 1, retain: false }
+    Question::Publish { who: who(), topic, qos: 1, retain: false, will: false }
 }
 
 fn connect(password: &[u8]) -> Question<'_> {
-    Question::Connect { who: who(), password: Some(password), version: "5.0", certificate: None }
+    Question::Connect { who: who(), password: Some(password), token: None, version: "5.0", certificate: None }
 }
 
 fn always(reply: Reply) -> FakeServer {
@@ -49,9 +50,19 @@ fn start(server: &FakeServer) -> Service {
 
 /// The answer, however long it takes.
 fn ask(service: &Service, question: Question<'_>) -> Answer {
-    let (sender, receiver) = mpsc::channel();
-    let now = service.ask(question, Box::new(move |answer| sender.send(answer).unwrap()));
-    now.unwrap_or_else(|| receiver.recv_timeout(PATIENCE * 2).expect("an answer comes always"))
+    let promise = || {
+        let (sender, receiver) = mpsc::channel();
+        let ticket: Ticket = Box::new(move |answer| sender.send(answer).unwrap());
+        (ticket, receiver)
+    };
+    let later = |receiver: mpsc::Receiver<_>| receiver.recv_timeout(PATIENCE * 2);
+    service.ask(question, promise).unwrap_or_else(|receiver| later(receiver).expect("an answer comes always"))
+}
+
+/// Sends the answer there if it comes later; whether it does.
+fn asks_with(service: &Service, question: Question<'_>, to: &mpsc::Sender<Answer>) -> Result<Answer, ()> {
+    let to = to.clone();
+    service.ask(question, move || (Box::new(move |answer| drop(to.send(answer))), ()))
 }
 
 fn failed(when_down: WhenDown) -> Answer {
@@ -70,7 +81,13 @@ fn questions_say_what_is_documented() {
     for question in [
         connect(b"secret"),
         connect(&[0xFF]),
-        Question::Connect { who: Who::default(), password: None, version: "3.1.1", certificate: Some("ab") },
+        Question::Connect {
+            who: Who::default(),
+            password: None,
+            token: Some("t"),
+            version: "3.1.1",
+            certificate: Some("ab"),
+        },
         publish("a/b"),
         Question::Subscribe { who: who(), filter: "a/#", qos: 2 },
     ] {
@@ -81,18 +98,20 @@ fn questions_say_what_is_documented() {
         value["user_name"] = "ann".into();
         value["address"] = "192.0.2.1".into();
         value["transport"] = "wss".into();
+        value["listener"] = "wss://:8084/mqtt".into();
         value
     };
     let password = |text: Value, base64: Value| {
         about(json!({ "question": "connect", "version": "5.0", "password": text, "password_base64": base64,
-            "certificate": null }))
+            "token": null, "certificate": null }))
     };
     let expected = [
         password(json!("secret"), json!(null)),
         password(json!(null), json!("/w==")),
         json!({ "question": "connect", "version": "3.1.1", "password": null, "password_base64": null,
-            "certificate": "ab", "client_id": "", "user_name": null, "address": null, "transport": "" }),
-        about(json!({ "question": "publish", "topic": "a/b", "qos": 1, "retain": false })),
+            "token": "t", "certificate": "ab", "client_id": "", "user_name": null, "address": null, "transport": "",
+            "listener": "" }),
+        about(json!({ "question": "publish", "topic": "a/b", "qos": 1, "retain": false, "will": false })),
         about(json!({ "question": "subscribe", "filter": "a/#", "qos": 2 })),
     ];
     assert_eq!(*asked.lock().unwrap(), expected);
@@ -116,13 +135,18 @@ fn answers_say_who_may() {
     let bare = ask(&start(&says(&json!({ "result": "allow" }))), connect(b"x")).verdict;
     assert_eq!(bare, Verdict::Allow(Box::default()));
     let reason = json!({ "result": "deny", "reason": format!("no\n{}", "x".repeat(1_000)) });
-    let Verdict::Deny { reason } = ask(&start(&says(&reason)), connect(b"x")).verdict else {
-        panic!("denied")
-    };
-    assert_eq!(reason.unwrap(), format!("no{}", "x".repeat(254)));
-    for status in [401, 403] {
-        let answer = ask(&start(&always(Reply::Json(status, "<html>".to_owned()))), connect(b"x"));
-        assert_eq!(answer, Answer { verdict: Verdict::Deny { reason: None }, by: By::Service });
+    let Verdict::Deny(refusal) = ask(&start(&says(&reason)), connect(b"x")).verdict else { panic!("denied") };
+    let reason = Some(format!("no{}", "x".repeat(254)));
+    assert_eq!(refusal, Refusal { reason, credentials: false });
+    for (status, body, reason) in [
+        (401, "<html>", None),
+        (403, "", None),
+        (401, r#"{"result":"deny","reason":"it is blocked"}"#, Some("it is blocked".to_owned())),
+        (403, r#"{"result":"allow","reason":"not so"}"#, None),
+    ] {
+        let answer = ask(&start(&always(Reply::Json(status, body.to_owned()))), connect(b"x"));
+        let refusal = Refusal { reason, credentials: status == 401 };
+        assert_eq!(answer, Answer { verdict: Verdict::Deny(refusal), by: By::Service });
     }
 }
 
@@ -138,11 +162,12 @@ fn without_an_answer_the_configured_one_is_given() {
         Reply::Json(500, r#"{"result":"allow"}"#.to_owned()),
         Reply::Redirect("http://127.0.0.1:1/".to_owned()),
         Reply::Endless,
+        Reply::EndlessHead,
         Reply::Nonsense,
         Reply::Close,
     ];
     for reply in nonsense {
-        for when_down in [WhenDown::Deny, WhenDown::Allow, WhenDown::Ignore] {
+        for when_down in [WhenDown::Deny, WhenDown::Allow, WhenDown::Pass] {
             let server = always(reply.clone());
             let settings = ServiceSettings { when_down, ..ServiceSettings::new(server.url()) };
             let service = Service::start(settings).unwrap();
@@ -150,7 +175,7 @@ fn without_an_answer_the_configured_one_is_given() {
             assert_eq!(service.counters().failed, 1);
         }
     }
-    assert_eq!(failed(WhenDown::Deny).verdict, Verdict::Deny { reason: None });
+    assert_eq!(failed(WhenDown::Deny).verdict, Verdict::Deny(Refusal::default()));
     assert_eq!(failed(WhenDown::Allow).verdict, Verdict::Allow(Box::default()));
 }
 
@@ -164,8 +189,16 @@ fn answers_hold_as_long_as_the_service_says() {
     }
     assert_eq!(ask(&service, publish("b")).by, By::Service);
     assert_eq!(server.requests(), 2);
-    service.forget();
-    assert_eq!(ask(&service, publish("a")).by, By::Service);
+    let before = service.counters();
+    assert_eq!((before.asked, before.answered, before.from_cache), (102, 2, 100));
+    let settings = ServiceSettings::new(server.url());
+    let service = Service::start_after(&service, settings).unwrap();
+    assert_eq!(
+        ask(&service, publish("a")).by,
+        By::Service,
+        "another one has forgotten, but goes on counting"
+    );
+    assert_eq!(service.counters(), ServiceCounters { asked: 103, answered: 3, ..before });
     for uncached in [json!({ "result": "allow", "cache": 0 }), json!({ "result": "allow", "expires_at": 1 })]
     {
         let server = says(&uncached);
@@ -201,18 +234,16 @@ fn a_service_that_hangs_fills_a_bounded_queue_and_nobody_waits_long() {
     let service = Service::start(ServiceSettings {
         reach: Reach { timeout: Duration::from_millis(500), ..settings.reach.clone() },
         max_waiting: 50,
-        when_down: WhenDown::Ignore,
+        when_down: WhenDown::Pass,
         ..settings
     })
     .unwrap();
     let (sender, receiver) = mpsc::channel();
     let mut now = 0;
     for number in 0..1_000 {
-        let sender = sender.clone();
-        let topic = number.to_string();
-        let answer = service.ask(publish(&topic), Box::new(move |answer| sender.send(answer).unwrap()));
-        assert!(service.0.lock().queue.len() <= 50);
-        now += usize::from(answer.is_some());
+        let answer = asks_with(&service, publish(&number.to_string()), &sender);
+        assert!(service.counters().waiting <= 50);
+        now += usize::from(answer.is_ok());
     }
     assert!(now > 0, "some were turned away at once");
     for _ in now..1_000 {
@@ -232,17 +263,14 @@ fn who_waits_at_the_end_is_answered() {
     let (sender, receiver) = mpsc::channel();
     let mut waiting = 0;
     for number in 0..20 {
-        let sender = sender.clone();
-        let topic = number.to_string();
-        let ticket = Box::new(move |answer: Answer| drop(sender.send(answer)));
-        waiting += usize::from(service.ask(publish(&topic), ticket).is_none());
+        waiting += usize::from(asks_with(&service, publish(&number.to_string()), &sender).is_err());
     }
     drop(service);
-    drop(server); // Lets go of what the four threads are asking.
+    drop(server); // Lets go of what the threads are asking.
     for _ in 0..waiting {
         assert_eq!(
             receiver.recv_timeout(PATIENCE).expect("each is answered").verdict,
-            Verdict::Deny { reason: None }
+            Verdict::Deny(Refusal::default())
         );
     }
 }
@@ -252,6 +280,28 @@ fn a_ticket_that_panics_takes_no_thread_along() {
     let server = says(&json!({ "result": "allow" }));
     let settings = ServiceSettings { threads: 1, ..ServiceSettings::new(server.url()) };
     let service = Service::start(settings).unwrap();
-    assert_eq!(service.ask(publish("a"), Box::new(|_| panic!("on purpose"))), None);
+    let panics = || -> (Ticket, ()) { (Box::new(|_| panic!("on purpose")), ()) };
+    assert_eq!(service.ask(publish("a"), panics), Err(()));
     assert_eq!(ask(&service, publish("b")).by, By::Service);
+}
+
+#[test]
+fn a_question_that_waited_too_long_for_a_thread_is_not_the_service_s_fault() {
+    // The first is answered in time, if late; those behind it have next to no time left then.
+    let server = FakeServer::start(|_| {
+        thread::sleep(Duration::from_millis(800));
+        Reply::Json(200, r#"{"result":"allow","cache":0}"#.to_owned())
+    });
+    let settings = ServiceSettings::new(server.url());
+    let reach = Reach { timeout: Duration::from_millis(1_200), ..settings.reach.clone() };
+    let service = Service::start(ServiceSettings { threads: 1, reach, ..settings }).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    for number in 0..20 {
+        asks_with(&service, publish(&number.to_string()), &sender).unwrap_err();
+    }
+    for _ in 0..20 {
+        receiver.recv_timeout(PATIENCE).expect("each is answered");
+    }
+    let counters = service.counters();
+    assert!(counters.late >= 18 && counters.resting == 0, "{counters:?}");
 }
