@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use log::warn;
+use log::{info, warn};
 use serde::Serialize;
 
 use crate::web::{Reach, ReachError, Web};
@@ -21,16 +21,19 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Bytes of an answer, which isn't read otherwise.
 const MAX_ANSWER: u64 = 64 * 1024;
 
+/// For how long what waits is tried to be sent when there will be no more.
+const LAST_TRIES: Duration = Duration::from_secs(10);
+
 /// How events are sent.
 #[derive(Clone, Debug)]
 pub struct WebhookSettings {
-    /// Where to.
+    /// Where to. The time limit is that of a batch on its way.
     pub reach: Reach,
     /// How many events go together at most.
     pub batch: usize,
     /// How long the first of them waits for others.
     pub linger: Duration,
-    /// How many events may wait, and how many bytes they may have; what comes then is dropped.
+    /// How many events may wait; what comes then is dropped.
     pub max_waiting: usize,
     /// Bytes of the events that wait.
     pub max_waiting_bytes: usize,
@@ -55,39 +58,76 @@ impl WebhookSettings {
     }
 }
 
+/// Where events are sent, and how: made before it is used, so that it is known to be good.
+pub struct Target {
+    settings: WebhookSettings,
+    web: Web,
+}
+
+impl Target {
+    /// By these settings.
+    ///
+    /// # Errors
+    /// If the URL or the authorities are unusable.
+    pub fn new(settings: WebhookSettings) -> Result<Target, ReachError> {
+        Ok(Target { web: Web::new(&settings.reach)?, settings })
+    }
+}
+
 /// How sending has gone so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WebhookCounters {
     /// Events that were taken.
     pub sent: u64,
+    /// Times when a batch was sent in vain, and will be again.
+    pub retried: u64,
     /// Events that weren't kept because too many were waiting.
     pub dropped_full: u64,
     /// Events that the service refused for good.
     pub dropped_refused: u64,
     /// Events that could not be delivered for too long, or until the end.
     pub dropped_late: u64,
-    /// Times when a batch was sent in vain.
-    pub failures: u64,
+    /// Events that wait to be sent, at this moment.
+    pub waiting: u64,
 }
 
-/// A sender of events, with a thread of its own.
+impl WebhookCounters {
+    /// Each with its name.
+    pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        let WebhookCounters { sent, retried, dropped_full, dropped_refused, dropped_late, waiting } = *self;
+        [
+            ("sent", sent),
+            ("retried", retried),
+            ("dropped_full", dropped_full),
+            ("dropped_refused", dropped_refused),
+            ("dropped_late", dropped_late),
+            ("waiting", waiting),
+        ]
+        .into_iter()
+    }
+}
+
+/// A sender of events, with a thread of its own. Once it is dropped the thread sends what is left, for ten seconds at the
+/// most, and ends.
 pub struct Webhook(Arc<Shared>);
 
 struct Shared {
-    settings: WebhookSettings,
-    web: Web,
     state: Mutex<State>,
     wake: Condvar,
 }
 
-#[derive(Default)]
 struct State {
+    target: Arc<Target>,
     waiting: VecDeque<Box<str>>,
     waiting_bytes: usize,
+    /// How many events are in the batch that is being sent.
+    on_the_way: usize,
     /// When the first of those that wait came.
     since: Option<Instant>,
     /// How many were lost since a batch was taken.
     lost: u64,
+    /// Events are being dropped because too many wait.
+    full: bool,
     counters: WebhookCounters,
     /// Send what is there, then end; no later than this.
     stop_by: Option<Instant>,
@@ -105,10 +145,21 @@ impl Webhook {
     /// Starts the thread.
     ///
     /// # Errors
-    /// If the URL or the authorities are unusable, or there can be no thread.
-    pub fn start(settings: WebhookSettings) -> Result<Webhook, ReachError> {
-        let web = Web::new(&settings.reach)?;
-        let shared = Arc::new(Shared { settings, web, state: Mutex::default(), wake: Condvar::new() });
+    /// If there can be none.
+    pub fn start(target: Target) -> Result<Webhook, ReachError> {
+        let state = State {
+            target: Arc::new(target),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            on_the_way: 0,
+            since: None,
+            lost: 0,
+            full: false,
+            counters: WebhookCounters::default(),
+            stop_by: None,
+            stopped: false,
+        };
+        let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new() });
         let runner = shared.clone();
         thread::Builder::new()
             .name("mqway-webhook".to_owned())
@@ -117,16 +168,21 @@ impl Webhook {
         Ok(Webhook(shared))
     }
 
+    /// Sends there from now on, what waits already, too.
+    pub fn aim(&self, target: Target) {
+        self.0.lock().target = Arc::new(target);
+        self.0.wake.notify_all();
+    }
+
     /// Takes an event, to be sent soon; false if it was dropped, which is counted. Never waits.
     pub fn send(&self, event: &impl Serialize) -> bool {
         let Ok(event) = serde_json::to_string(event) else { return false };
-        let settings = &self.0.settings;
         let mut state = self.0.lock();
-        let bytes = state.waiting_bytes.saturating_add(event.len());
-        if state.waiting.len() >= settings.max_waiting || bytes > settings.max_waiting_bytes {
-            state.counters.dropped_full += 1;
-            state.lost += 1;
-            return false;
+        let settings = &state.target.settings;
+        let (batch, bytes) = (settings.batch, state.waiting_bytes.saturating_add(event.len()));
+        let full = state.waiting.len() >= settings.max_waiting || bytes > settings.max_waiting_bytes;
+        if full || state.stopped {
+            return state.drop_one();
         }
         state.waiting_bytes = bytes;
         state.waiting.push_back(event.into());
@@ -135,38 +191,53 @@ impl Webhook {
         if count == 1 {
             state.since = Some(Instant::now());
         }
-        if count == 1 || count == settings.batch {
+        if count == 1 || count == batch {
             self.0.wake.notify_all();
         }
         true
     }
 
-    /// Sends what is waiting, if that can be done within `grace`, and ends. Waits for it.
-    pub fn finish(self, grace: Duration) -> WebhookCounters {
-        let end = Instant::now() + grace;
+    /// Sends what is waiting, if that can be done until then, and ends. Waits for it.
+    pub fn finish(&self, until: Instant) -> WebhookCounters {
         let mut state = self.0.lock();
-        state.stop_by = Some(end);
+        state.stop_by = Some(until);
         self.0.wake.notify_all();
         while !state.stopped {
-            let left = end.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
             state = self.0.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.counters
+        state.snapshot()
     }
 
     /// How it has gone so far.
     pub fn counters(&self) -> WebhookCounters {
-        self.0.lock().counters
+        self.0.lock().snapshot()
     }
 }
 
 impl Drop for Webhook {
     fn drop(&mut self) {
-        self.0.lock().stop_by.get_or_insert_with(Instant::now);
+        self.0.lock().stop_by.get_or_insert_with(|| Instant::now() + LAST_TRIES);
         self.0.wake.notify_all();
+    }
+}
+
+impl State {
+    /// An event is not kept.
+    fn drop_one(&mut self) -> bool {
+        if !std::mem::replace(&mut self.full, true) {
+            warn!("too many events for {} are waiting; the next ones are dropped", self.target.web);
+        }
+        self.counters.dropped_full += 1;
+        self.lost += 1;
+        false
+    }
+
+    fn snapshot(&self) -> WebhookCounters {
+        WebhookCounters { waiting: (self.waiting.len() + self.on_the_way) as u64, ..self.counters }
     }
 }
 
@@ -174,6 +245,7 @@ impl Shared {
     fn run(&self) {
         while let Some((batch, lost)) = self.next() {
             self.deliver(&batch, lost);
+            self.lock().on_the_way = 0;
         }
         let mut state = self.lock();
         state.counters.dropped_late += state.waiting.len() as u64;
@@ -186,15 +258,16 @@ impl Shared {
     fn next(&self) -> Option<(Vec<Box<str>>, u64)> {
         let mut state = self.lock();
         loop {
+            let settings = &state.target.settings;
             let age = state.since.map(|since| since.elapsed());
-            let left = age.map(|age| self.settings.linger.saturating_sub(age));
+            let left = age.map(|age| settings.linger.saturating_sub(age));
             let ending = state.stop_by.is_some();
             if ending && (state.waiting.is_empty() || state.stop_by <= Some(Instant::now())) {
                 return None;
             }
-            let full = state.waiting.len() >= self.settings.batch;
+            let full = state.waiting.len() >= settings.batch;
             if !state.waiting.is_empty() && (ending || full || left.is_some_and(|left| left.is_zero())) {
-                return Some(self.cut(&mut state));
+                return Some(cut(&mut state));
             }
             state = match left {
                 None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -203,61 +276,44 @@ impl Shared {
         }
     }
 
-    fn cut(&self, state: &mut State) -> (Vec<Box<str>>, u64) {
-        let count = state.waiting.len().min(self.settings.batch.max(1));
-        let batch: Vec<_> = state.waiting.drain(..count).collect();
-        let bytes = batch.iter().map(|event| event.len()).sum();
-        state.waiting_bytes = state.waiting_bytes.saturating_sub(bytes);
-        state.since = (!state.waiting.is_empty()).then(Instant::now);
-        (batch, state.lost)
-    }
-
     /// Sends a batch until something has come of it.
     fn deliver(&self, batch: &[Box<str>], lost: u64) {
         let body = format!(r#"{{"events":[{}],"dropped":{lost}}}"#, batch.join(","));
         let (begun, count) = (Instant::now(), batch.len() as u64);
-        let mut pause = FIRST_PAUSE.min(self.settings.longest_pause);
+        let mut pause = FIRST_PAUSE;
         loop {
-            let outcome = self.post(body.as_bytes());
-            let mut state = self.lock();
+            let target = self.lock().target.clone();
+            pause = pause.min(target.settings.longest_pause);
+            let outcome = target.post(body.as_bytes(), self.lock().stop_by);
+            let (mut state, web) = (self.lock(), &target.web);
             match outcome {
                 Outcome::Taken => {
                     state.counters.sent += count;
                     state.lost = state.lost.saturating_sub(lost);
+                    if std::mem::take(&mut state.full) {
+                        let dropped = state.counters.dropped_full;
+                        info!("{web} takes events again; {dropped} have been dropped so far");
+                    }
                     return;
                 }
                 Outcome::Refused(status) => {
-                    warn!("{} refuses {count} events with status {status}; they are lost", self.web);
+                    warn!("{web} refuses {count} events with status {status}; they are lost");
                     state.counters.dropped_refused += count;
                     state.lost += count;
                     return;
                 }
-                Outcome::Failed(why) => {
-                    warn!("{} does not take {count} events: {why}", self.web);
-                    state.counters.failures += 1;
-                }
+                Outcome::Failed(why) => warn!("{web} does not take {count} events: {why}"),
             }
             drop(state);
-            if begun.elapsed() >= self.settings.give_up || !self.pause(pause) {
-                warn!("{count} events for {} are lost", self.web);
+            if begun.elapsed() >= target.settings.give_up || !self.pause(pause) {
+                warn!("{count} events for {web} are lost");
                 let mut state = self.lock();
                 state.counters.dropped_late += count;
                 state.lost += count;
                 return;
             }
-            pause = pause.saturating_mul(2).min(self.settings.longest_pause);
-        }
-    }
-
-    fn post(&self, body: &[u8]) -> Outcome {
-        match catch_unwind(AssertUnwindSafe(|| self.web.post(body, MAX_ANSWER))) {
-            Ok(Ok((200..=299, _))) => Outcome::Taken,
-            Ok(Ok((status @ (408 | 425 | 429 | 500..), _))) => {
-                Outcome::Failed(format!("it answers with status {status}"))
-            }
-            Ok(Ok((status, _))) => Outcome::Refused(status),
-            Ok(Err(error)) => Outcome::Failed(error.to_string()),
-            Err(_) => Outcome::Failed("sending has failed for a reason of ours".to_owned()),
+            self.lock().counters.retried += 1;
+            pause = pause.saturating_mul(2);
         }
     }
 
@@ -281,6 +337,33 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Target {
+    /// Sends a batch, in the time that there is.
+    fn post(&self, body: &[u8], stop_by: Option<Instant>) -> Outcome {
+        let left = stop_by.map(|stop_by| stop_by.saturating_duration_since(Instant::now()));
+        let time = left.map_or(self.settings.reach.timeout, |left| left.min(self.settings.reach.timeout));
+        match catch_unwind(AssertUnwindSafe(|| self.web.post(body, MAX_ANSWER, time))) {
+            Ok(Ok((200..=299, _))) => Outcome::Taken,
+            Ok(Ok((status @ (408 | 425 | 429 | 500..), _))) => {
+                Outcome::Failed(format!("it answers with status {status}"))
+            }
+            Ok(Ok((status, _))) => Outcome::Refused(status),
+            Ok(Err(error)) => Outcome::Failed(error.to_string()),
+            Err(_) => Outcome::Failed("sending has failed for a reason of ours".to_owned()),
+        }
+    }
+}
+
+fn cut(state: &mut State) -> (Vec<Box<str>>, u64) {
+    let count = state.waiting.len().min(state.target.settings.batch.max(1));
+    let batch: Vec<_> = state.waiting.drain(..count).collect();
+    let bytes = batch.iter().map(|event| event.len()).sum();
+    state.waiting_bytes = state.waiting_bytes.saturating_sub(bytes);
+    state.on_the_way = count;
+    state.since = (!state.waiting.is_empty()).then(Instant::now);
+    (batch, state.lost)
 }
 
 #[cfg(test)]

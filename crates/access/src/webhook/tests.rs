@@ -41,6 +41,10 @@ fn until(what: &str, so: impl Fn() -> bool) {
     }
 }
 
+fn start(settings: WebhookSettings) -> Webhook {
+    Webhook::start(Target::new(settings).unwrap()).unwrap()
+}
+
 /// The numbers of all events that were taken, in order.
 fn numbers(taken: &Mutex<Vec<Value>>) -> Vec<u64> {
     let batches = taken.lock().unwrap();
@@ -51,12 +55,11 @@ fn numbers(taken: &Mutex<Vec<Value>>) -> Vec<u64> {
 #[test]
 fn events_go_in_batches_and_in_order() {
     let (server, taken) = server(|_| good());
-    let webhook =
-        Webhook::start(WebhookSettings { batch: 10, linger: PATIENCE * 10, ..settings(&server) }).unwrap();
+    let webhook = start(WebhookSettings { batch: 10, linger: PATIENCE * 10, ..settings(&server) });
     for number in 0..25 {
         assert!(webhook.send(&json!({ "n": number })));
     }
-    let counters = webhook.finish(PATIENCE);
+    let counters = webhook.finish(Instant::now() + PATIENCE);
     assert_eq!(numbers(&taken), (0..25).collect::<Vec<_>>());
     assert_eq!(counters, WebhookCounters { sent: 25, ..WebhookCounters::default() });
     assert!(taken.lock().unwrap().len() >= 3);
@@ -65,8 +68,7 @@ fn events_go_in_batches_and_in_order() {
 #[test]
 fn an_event_alone_does_not_wait_for_ever() {
     let (server, taken) = server(|_| good());
-    let webhook =
-        Webhook::start(WebhookSettings { linger: Duration::from_millis(20), ..settings(&server) }).unwrap();
+    let webhook = start(WebhookSettings { linger: Duration::from_millis(20), ..settings(&server) });
     webhook.send(&json!({ "n": 1 }));
     until("it is sent", || numbers(&taken) == [1]);
 }
@@ -80,11 +82,11 @@ fn what_fails_is_sent_again_until_it_is_taken() {
         4 => Reply::Json(429, String::new()),
         _ => good(),
     });
-    let webhook = Webhook::start(settings(&server)).unwrap();
+    let webhook = start(settings(&server));
     webhook.send(&json!({ "n": 1 }));
-    let counters = webhook.finish(PATIENCE);
+    let counters = webhook.finish(Instant::now() + PATIENCE);
     assert_eq!(numbers(&taken), [1]);
-    assert_eq!((counters.sent, counters.failures), (1, 4));
+    assert_eq!((counters.sent, counters.retried), (1, 4));
 }
 
 #[test]
@@ -92,7 +94,7 @@ fn what_is_refused_is_lost_and_said_to_be() {
     let (server, taken) =
         server(|request| if request == 1 { Reply::Json(400, String::new()) } else { good() });
     let settings = WebhookSettings { batch: 1, ..settings(&server) };
-    let webhook = Webhook::start(settings).unwrap();
+    let webhook = start(settings);
     webhook.send(&json!({ "n": 1 }));
     until("the first is refused", || webhook.counters().dropped_refused == 1);
     webhook.send(&json!({ "n": 2 }));
@@ -105,7 +107,7 @@ fn a_service_that_is_down_costs_bounded_memory() {
     let (server, _) = server(|_| Reply::Silence);
     let settings =
         WebhookSettings { max_waiting: 100, max_waiting_bytes: 1_000, batch: 10, ..settings(&server) };
-    let webhook = Webhook::start(settings).unwrap();
+    let webhook = start(settings);
     let kept = (0..10_000).filter(|number| webhook.send(&json!({ "n": number }))).count();
     // What the thread has taken in hand meanwhile makes room once.
     assert!(kept <= 120, "{kept}");
@@ -120,7 +122,32 @@ fn what_cannot_be_delivered_for_too_long_is_dropped() {
     let (server, _) = server(|_| Reply::Close);
     let settings =
         WebhookSettings { give_up: Duration::from_millis(50), linger: Duration::ZERO, ..settings(&server) };
-    let webhook = Webhook::start(settings).unwrap();
+    let webhook = start(settings);
     webhook.send(&json!({ "n": 1 }));
     until("it is given up", || webhook.counters().dropped_late == 1);
+}
+
+#[test]
+fn another_target_gets_what_waits_in_order() {
+    let (down, _) = server(|_| Reply::Close);
+    let webhook = start(settings(&down));
+    for number in 0..10 {
+        webhook.send(&json!({ "n": number }));
+    }
+    until("it is tried", || webhook.counters().retried > 0);
+    let (server, taken) = server(|_| good());
+    webhook.aim(Target::new(settings(&server)).unwrap());
+    webhook.send(&json!({ "n": 10 }));
+    assert_eq!(webhook.finish(Instant::now() + PATIENCE).sent, 11);
+    assert_eq!(numbers(&taken), (0..11).collect::<Vec<_>>());
+    assert!(!webhook.send(&json!({})), "it has ended");
+}
+
+#[test]
+fn what_is_left_is_sent_though_nobody_holds_it_any_more() {
+    let (server, taken) = server(|_| good());
+    let webhook = start(WebhookSettings { linger: PATIENCE * 10, ..settings(&server) });
+    webhook.send(&json!({ "n": 1 }));
+    drop(webhook);
+    until("it is sent", || numbers(&taken) == [1]);
 }
