@@ -5,18 +5,22 @@ mod grants;
 mod passwords;
 mod permissions;
 mod scram;
+mod service;
 mod token_gate;
 mod tokens;
 mod topics;
+mod webhooks;
 
 pub use certificates::Certificates;
 pub use grants::{Granted, Grants};
 pub use passwords::Passwords;
 pub use permissions::Permissions;
 pub use scram::Scram;
+pub use service::{Kind, WebService};
 pub use token_gate::TokenGate;
 pub use tokens::{TokenMethod, Tokens};
 pub use topics::Topics;
+pub use webhooks::{EventName, Webhooks};
 
 use mqway_hooks::{Client, Denial};
 

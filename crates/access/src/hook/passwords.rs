@@ -101,8 +101,8 @@ fn credentials(client: &Client, login: &Login<'_>) -> Option<(String, Vec<u8>)> 
     }
 }
 
-/// RFC 7617.
-fn basic(client: &Client) -> Option<(String, Vec<u8>)> {
+/// User name and password of the upgrade request. RFC 7617
+pub(super) fn basic(client: &Client) -> Option<(String, Vec<u8>)> {
     let headers = &client.facts.http.as_ref()?.headers;
     let (_, field) = headers.iter().find(|(name, _)| name == "authorization")?;
     let (scheme, encoded) = str::from_utf8(field).ok()?.split_once(' ')?;

@@ -213,7 +213,8 @@ fn admit(identity: Identity, as_user_name: bool, client: &mut Client, login: &mu
     take_over(identity, client);
 }
 
-fn take_over(identity: Identity, client: &mut Client) {
+/// Notes who a client has shown to be.
+pub(super) fn take_over(identity: Identity, client: &mut Client) {
     if let Some(user_name) = identity.user_name {
         client.user_name = Some(user_name.into());
     }
