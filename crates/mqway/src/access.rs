@@ -1,5 +1,6 @@
 //! From settings to hooks: who may connect to a server, and what each may do.
 
+mod services;
 mod tokens;
 mod topics;
 
@@ -8,6 +9,7 @@ use std::fs;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use mqway_access::acl::Acl;
 use mqway_access::hook::{Certificates, Passwords, Permissions, Scram};
@@ -20,6 +22,7 @@ use mqway_hooks::{Hooks, Plugin, Refusals, RefusedPublish, RefusedWill, Server, 
 use crate::Maker;
 use crate::failure::Failure;
 use crate::settings::{self, Access, Settings};
+use services::Services;
 
 /// Passwords that may wait to be checked.
 const WAITING: usize = 10_000;
@@ -38,6 +41,7 @@ pub struct Guards {
     jwks: Option<Arc<Jwks>>,
     /// Topics are rewritten, or were for connections that may still be there.
     topics: bool,
+    services: Services,
 }
 
 impl Guards {
@@ -51,16 +55,20 @@ impl Guards {
         if let Some(naming) = access.certificate_user {
             guards.hooks.add_authenticate(Arc::new(Certificates::new(naming)));
         }
-        let tokens = tokens::add(&settings.jwt, access.password_file.is_some(), before, &mut guards)?;
+        let by_service = services::authenticate(settings);
+        let others_too = access.password_file.is_some() || by_service;
+        let tokens = tokens::add(&settings.jwt, others_too, before, &mut guards)?;
         if let Some(path) = &access.scram_file {
             guards.hooks.add_method(Arc::new(Scram::new(scram_users(path)?)));
         }
         if let Some(path) = &access.password_file {
-            guards.add_passwords(path, before)?;
+            guards.add_passwords(path, by_service, before)?;
         }
         if let Some(path) = &access.acl_file {
             guards.hooks.add_authorize(Arc::new(Permissions::new(rules(path)?)));
         }
+        let services_before = before.map(|before| &before.services);
+        guards.services = Services::add(settings, services_before, &mut guards.hooks)?;
         let before = before.is_some_and(|before| before.topics);
         guards.topics = topics::add(&settings.topics, before, &mut guards.hooks)?;
         guards.load_plugins(&settings.plugins, makers)?;
@@ -85,9 +93,21 @@ impl Guards {
 
     /// The server runs with these hooks: its plugins may act on it now.
     pub fn started(&self, server: &Arc<dyn Server>) {
+        self.services.started();
         for plugin in &self.plugins {
             plugin.started(server.clone());
         }
+    }
+
+    /// The server has stopped: whoever has something left to say or do does it, no longer than until then.
+    pub fn finish(&self, until: Instant) {
+        self.services.finish(until);
+        self.unload();
+    }
+
+    /// What is counted beside the server's own counters, by who counts it.
+    pub fn counters(&self) -> impl Iterator<Item = (String, serde_json::Value)> {
+        self.services.counters()
     }
 
     fn load_plugins(
@@ -111,7 +131,13 @@ impl Guards {
         Ok(())
     }
 
-    fn add_passwords(&mut self, path: &Path, before: Option<&Guards>) -> Result<(), Failure> {
+    /// `pass_unknown`: somebody behind may know users that are not in the file.
+    fn add_passwords(
+        &mut self,
+        path: &Path,
+        pass_unknown: bool,
+        before: Option<&Guards>,
+    ) -> Result<(), Failure> {
         let text = read(path)?;
         let unusable = |error| Failure::usage(format_args!("{}: {error}", path.display()));
         let file = PasswordFile::parse(&text).map_err(|error| unusable(error.to_string()))?;
@@ -122,6 +148,9 @@ impl Guards {
         let mut passwords = Passwords::new(file, pool).map_err(|error| Failure::other(error.to_string()))?;
         if let Some(before) = before.and_then(|before| before.passwords.as_ref()) {
             passwords = passwords.after(before);
+        }
+        if pass_unknown {
+            passwords = passwords.pass_unknown();
         }
         let passwords = Arc::new(passwords);
         self.hooks.add_authenticate(passwords.clone());
@@ -153,13 +182,13 @@ fn no_such_plugin(name: &str, there_are: &[Arc<dyn Plugin>]) -> String {
 /// Whether anything asks clients who they are.
 pub fn asks_who(settings: &Settings) -> bool {
     let Access { password_file, scram_file, certificate_user, .. } = &settings.access;
-    let others = scram_file.is_some() || certificate_user.is_some();
+    let others = scram_file.is_some() || certificate_user.is_some() || services::authenticate(settings);
     password_file.is_some() || others || tokens::are_asked_for(&settings.jwt)
 }
 
 /// Whether pages of other origins must be kept out where a listener says nothing of origins.
 pub fn comes_in_cookies(settings: &Settings) -> bool {
-    tokens::come_in_cookies(&settings.jwt)
+    tokens::come_in_cookies(&settings.jwt) || services::come_in_cookies(settings)
 }
 
 /// Users who authenticate by SCRAM. Salts for users that there are not come from a key of this process.

@@ -3,6 +3,8 @@
 mod flags;
 pub mod wiring;
 
+use std::time::Instant;
+
 use mqway_broker::{Broker, Counters};
 use mqway_transport::Url;
 
@@ -41,7 +43,7 @@ pub fn run(args: &Args, plugins: &[Maker]) -> Result<(), Failure> {
     let (counters, engine) = (broker.counters(), broker.engine_counters());
     loop {
         match signals.wait() {
-            Request::Report => report(&counters, &engine),
+            Request::Report => report(&counters, &engine, &guards),
             Request::Reload => match reload(&args.flags, plugins, (&settings, &guards), &urls, &broker) {
                 Ok(new) => (settings, guards) = new,
                 Err(failure) => log::error!("nothing is reloaded: {failure}"),
@@ -50,15 +52,16 @@ pub fn run(args: &Args, plugins: &[Maker]) -> Result<(), Failure> {
         }
     }
     log::info!("stopping; connections get {} s, another signal ends them at once", grace.as_secs_f64());
+    let end = Instant::now() + grace;
     broker.stop(grace);
     let ended_well = broker.join();
-    guards.unload();
-    report(&counters, &engine);
+    guards.finish(end);
+    report(&counters, &engine, &guards);
     if ended_well { Ok(()) } else { Err(Failure::other("a worker thread has panicked")) }
 }
 
 /// Prints all counters as one line of JSON.
-fn report(counters: &Counters, engine: &mqway_engine::Counters) {
+fn report(counters: &Counters, engine: &mqway_engine::Counters, guards: &Guards) {
     log::logger().flush();
     let (broker, engine) = (counters.snapshot(), engine.snapshot());
     let all = broker.each().chain(engine.each());
@@ -67,6 +70,7 @@ fn report(counters: &Counters, engine: &mqway_engine::Counters) {
     let refusals: serde_json::Map<_, _> =
         broker.refusals().map(|(reason, count)| (reason.name().to_owned(), count.into())).collect();
     counts.insert("refusals".to_owned(), refusals.into());
+    counts.extend(guards.counters());
     say(serde_json::Value::Object(counts));
 }
 

@@ -4,6 +4,8 @@ mod counters;
 pub mod flags;
 pub mod wiring;
 
+use std::time::Instant;
+
 use mqway_engine::StartError;
 use mqway_proxy::{Config, Proxy};
 use mqway_transport::Url;
@@ -56,7 +58,7 @@ pub fn serve(
     let counted = Counted::of(&proxy);
     loop {
         match signals.wait() {
-            Request::Report => counted.print(),
+            Request::Report => counted.print(&guards),
             Request::Reload => match reload(flags, plugins, (&settings, &guards), &urls, &proxy) {
                 Ok(new) => (settings, guards) = new,
                 Err(failure) => log::error!("nothing is reloaded: {failure}"),
@@ -65,10 +67,11 @@ pub fn serve(
         }
     }
     log::info!("stopping; connections get {} s, another signal ends them at once", grace.as_secs_f64());
+    let end = Instant::now() + grace;
     proxy.stop(grace);
     let ended_well = proxy.join();
-    guards.unload();
-    counted.print();
+    guards.finish(end);
+    counted.print(&guards);
     if ended_well { Ok(()) } else { Err(Failure::other("a worker thread has panicked")) }
 }
 

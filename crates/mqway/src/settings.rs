@@ -7,6 +7,7 @@
 mod environment;
 mod known;
 pub mod profile;
+mod services;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,6 +19,7 @@ use mqway_access::certificate::Naming;
 use serde::Deserialize;
 
 pub use known::keys_of;
+pub use services::{WebService, Webhooks};
 
 use crate::failure::Failure;
 use crate::quantity::{Bytes, Seconds};
@@ -38,6 +40,8 @@ pub struct Settings {
     pub access: Access,
     pub jwt: Jwt,
     pub topics: Vec<Topics>,
+    pub web_service: WebService,
+    pub webhooks: Webhooks,
     pub broker: Broker,
     pub limits: Limits,
     pub log: Log,

@@ -27,6 +27,11 @@ pub fn come_in_cookies(jwt: &Jwt) -> bool {
     jwt.sources.iter().flatten().any(|source| source.starts_with("cookie:"))
 }
 
+/// Whether tokens say what their clients may do.
+pub fn grant(jwt: &Jwt) -> bool {
+    jwt.publish_claim.is_some() || jwt.subscribe_claim.is_some()
+}
+
 /// Adds the hooks for tokens; gives back the one that judges them, if there is one. `others_too`: there are passwords,
 /// besides.
 ///
@@ -77,7 +82,7 @@ pub fn add(
     if let Some(method) = &jwt.method {
         hooks.add_method(Arc::new(TokenMethod::new(method, verifier)));
     }
-    if jwt.publish_claim.is_some() || jwt.subscribe_claim.is_some() {
+    if grant(jwt) {
         hooks.add_authorize(Arc::new(Granted));
     }
     Ok(Some(tokens))

@@ -6,6 +6,7 @@ use mqway_codec::PacketType;
 use mqway_proxy::{Direction, Proxy, Snapshot};
 use serde_json::{Map, Value, json};
 
+use crate::access::Guards;
 use crate::logging::say;
 
 /// What a proxy counts; readable also after its end.
@@ -21,13 +22,15 @@ impl Counted {
     }
 
     /// Prints them all on stderr, as they are now.
-    pub fn print(&self) {
+    pub fn print(&self, guards: &Guards) {
         log::logger().flush();
-        say(json(&self.proxy.snapshot(), &self.engine.snapshot()));
+        let mut all = json(&self.proxy.snapshot(), &self.engine.snapshot());
+        all.extend(guards.counters());
+        say(Value::Object(all));
     }
 }
 
-fn json(passed: &Snapshot, engine: &mqway_engine::Snapshot) -> String {
+fn json(passed: &Snapshot, engine: &mqway_engine::Snapshot) -> Map<String, Value> {
     let mut object: Map<String, Value> = numbers(passed.each());
     let packets = json!({
         "to_upstream": packets(passed, Direction::ToUpstream),
@@ -38,7 +41,7 @@ fn json(passed: &Snapshot, engine: &mqway_engine::Snapshot) -> String {
         passed.refusals().map(|(reason, count)| (reason.name().to_owned(), count.into())).collect();
     object.insert("refusals".to_owned(), refusals.into());
     object.insert("engine".to_owned(), numbers(engine.each()).into());
-    Value::Object(object).to_string()
+    object
 }
 
 fn numbers(counters: impl Iterator<Item = (&'static str, u64)>) -> Map<String, Value> {

@@ -3,7 +3,7 @@
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use toml::de::{DeTable, DeValue};
 
-use super::{Access, Broker, Jwt, Limits, Listener, Log, Settings, Topics, Upstream};
+use super::{Access, Broker, Jwt, Limits, Listener, Log, Settings, Topics, Upstream, WebService, Webhooks};
 
 /// A key that does not exist.
 #[derive(Debug)]
@@ -71,6 +71,8 @@ pub fn keys_of(section: &str) -> &'static [&'static str] {
         "access" => fields::<Access>(),
         "jwt" => fields::<Jwt>(),
         "topics" => fields::<Topics>(),
+        "web_service" => fields::<WebService>(),
+        "webhooks" => fields::<Webhooks>(),
         "broker" => fields::<Broker>(),
         "limits" => fields::<Limits>(),
         "log" => fields::<Log>(),
