@@ -143,38 +143,38 @@ impl Drop for Between {
 }
 
 /// A raw client.
-struct Raw(TcpStream, Level);
+pub struct Raw(TcpStream, Level);
 
 impl Raw {
-    fn open(address: SocketAddr, connect: &[u8], level: Level) -> Raw {
+    pub fn open(address: SocketAddr, connect: &[u8], level: Level) -> Raw {
         let mut stream = dial_tcp(address);
         stream.write_all(connect).unwrap();
         Raw(stream, level)
     }
 
-    fn connected(address: SocketAddr, level: Level, id: &str) -> Raw {
+    pub fn connected(address: SocketAddr, level: Level, id: &str) -> Raw {
         let mut raw = Raw::open(address, &packets::connect(level, id), level);
         let connack = raw.hear().unwrap();
         assert_eq!((connack[0], connack[3]), (0x20, 0));
         raw
     }
 
-    fn say(&mut self, packet: &[u8]) {
+    pub fn say(&mut self, packet: &[u8]) {
         self.0.write_all(packet).unwrap();
     }
 
-    fn hear(&mut self) -> Option<Vec<u8>> {
+    pub fn hear(&mut self) -> Option<Vec<u8>> {
         packets::read(&mut self.0)
     }
 
     #[track_caller]
-    fn hears(&mut self, expected: &[u8]) {
+    pub fn hears(&mut self, expected: &[u8]) {
         let heard = self.hear();
         assert_eq!(heard.as_deref(), Some(expected), "MQTT {}", packets::name(self.1));
     }
 
     /// Everything of a PUBLISH that must be acknowledged, done; its topic and payload.
-    fn receive(&mut self) -> (String, Vec<u8>) {
+    pub fn receive(&mut self) -> (String, Vec<u8>) {
         loop {
             let packet = self.hear().expect("a message");
             let qos = packet[0] >> 1 & 3;

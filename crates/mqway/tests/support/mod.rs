@@ -14,6 +14,7 @@ pub mod process;
 pub mod raw;
 pub mod recorder;
 pub mod server;
+pub mod web;
 pub mod websocket;
 
 use std::io::{self, Read, Write};
