@@ -417,7 +417,8 @@ impl<C: Core> Driver<C> {
     /// Tells the core that the peer has ended, once it has been shown all that came before.
     fn tell_ended(&mut self, id: ConnId) {
         let Some(conn) = self.io.table.find(id) else { return };
-        let shown = !conn.flags.paused || conn.waiting.unread() == 0;
+        // What lies unread of a connection that was resumed in this tick is still to be shown.
+        let shown = !(conn.flags.paused || conn.flags.resumed) || conn.waiting.unread() == 0;
         if conn.flags.peer_ended && shown && !conn.flags.told_ended {
             conn.flags.told_ended = true;
             if matches!(conn.phase, Phase::Open | Phase::Finishing) {
