@@ -208,6 +208,7 @@ impl BrokerCore {
             guest.settled(client_id);
             unasked = std::mem::take(&mut guest.client.subscriptions);
         }
+        home.set_user_name(hello.connect().user_name.filter(|_| guest.is_none()));
         home.guest = guest;
         home.owner = owner.flatten();
         home.conn = Some(conn);

@@ -182,7 +182,8 @@ impl Broker {
 
     /// Asks and tells these hooks from now on, in the place of those before. No connection is lost; what a hook was asked
     /// and has not answered is asked anew. Where there were none before, hooks know of the connections that are there
-    /// the address, the client identifier and the version, but not how else they came, nor any user name.
+    /// the address, the listener, the client identifier, the version, and the user name that they have claimed, which
+    /// counts for nothing where hooks find out who clients are; but not what certificate or header they came with.
     ///
     /// # Errors
     /// If the broker has stopped, or is too busy: then some workers may have them and some not.

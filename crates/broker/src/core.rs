@@ -122,6 +122,7 @@ impl BrokerCore {
             hooked.tell(home, &Event::Disconnected { by, reason, why: &why.to_string() });
         }
         home.guest = None;
+        home.set_user_name(None);
         home.conn = None;
         home.blocked = false;
         if let Some(load) = home.load {
@@ -207,7 +208,7 @@ impl BrokerCore {
                 if let Some(wait) = guest.and_then(|guest| guest.wait.as_ref()) {
                     match wait.until {
                         until if until > now => client.wake_at(io, until),
-                        _ => self.unanswered(io, conn),
+                        _ => self.waited(io, conn),
                     }
                 } else if !guest.is_some_and(|guest| matches!(guest.stage, Stage::Asked)) {
                     self.house.desk.tally.connect_timeouts += 1;
@@ -223,7 +224,7 @@ impl BrokerCore {
                 if let Some(wait) = guest.and_then(|guest| guest.wait.as_ref()) {
                     match wait.until {
                         until if until > now => client.wake_at(io, until),
-                        _ => self.unanswered(io, conn),
+                        _ => self.waited(io, conn),
                     }
                     return;
                 }
@@ -278,6 +279,10 @@ impl Core for BrokerCore {
             State::Fresh(_) => self.first_packets(io, conn, bytes),
             State::Open(_) => 0,
         };
+        if self.rests(conn) {
+            io.pause(conn); // It was resumed for another reason.
+            return greeted;
+        }
         // What stands right behind CONNECT is as good as what comes later (5.0 §3.1.4), except after a refusal, when
         // nothing of it counts. [MQTT-3.1.4-6]
         let Some(open) = self.clients.find(conn).and_then(|client| client.open()) else { return greeted };
@@ -297,6 +302,10 @@ impl Core for BrokerCore {
             }
             Then::Wait => {
                 self.begin_wait(io, conn);
+                used
+            }
+            Then::Rest(time) => {
+                self.begin_rest(io, conn, time);
                 used
             }
             Then::Deny(denial) => {

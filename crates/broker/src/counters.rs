@@ -89,6 +89,8 @@ counters! {
     hook_timeouts,
     /// Answers of hooks that were not waited for, because too many connections were waiting.
     hook_overloads,
+    /// Times that hooks slowed a client down: for a while nothing of it was read.
+    hook_delays,
     /// CONNECTs refused because too many came in a second.
     connects_over_rate,
     /// CONNECTs refused because as many sessions are, or as many bytes of wills, as may be.

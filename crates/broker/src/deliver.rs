@@ -360,6 +360,13 @@ impl Desk {
         self.hooked.as_ref().is_some_and(|hooked| hooked.wants(phase))
     }
 
+    /// How long nothing more is to be read of a session's client, if hooks wish so.
+    #[inline]
+    pub fn take_rest(&mut self, session: SessionRef) -> Option<Duration> {
+        self.hooked.as_ref()?;
+        self.sessions.find(session)?.guest.as_mut()?.client.take_rest()
+    }
+
     /// Tells observers what has happened to a session that is at home here.
     pub fn tell(&mut self, session: SessionRef, event: &Event<'_>) {
         if let (Some(hooked), Some(home)) = (&mut self.hooked, self.sessions.find(session)) {

@@ -32,7 +32,7 @@ pub(crate) struct Guest {
     pub stage: Stage,
     /// Its client of 5.0 wants to hear in words why it is refused something.
     pub explains: bool,
-    /// Present while an answer is awaited.
+    /// Present while nothing of it is looked at.
     pub wait: Option<Wait>,
     /// When its authentication is over.
     pub expires: Option<Duration>,
@@ -63,11 +63,19 @@ pub(crate) struct Enhanced {
     pub connect: Box<[u8]>,
 }
 
-/// An answer is awaited.
+/// Nothing of the connection is looked at: an answer is awaited, or hooks slow it down.
 pub(crate) struct Wait {
     /// At the latest until then.
     pub until: Duration,
-    _place: Place,
+    /// Absent where no answer is awaited.
+    place: Option<Place>,
+}
+
+impl Wait {
+    /// Hooks slow it down, and nothing else is awaited.
+    pub fn is_rest(&self) -> bool {
+        self.place.is_none()
+    }
 }
 
 /// One of a bounded number of connections that wait for answers.
@@ -100,7 +108,7 @@ impl WaitingRoom {
         let place = Place(self.waiting.clone());
         // Not before that: dropping the place gives it back.
         let before = self.waiting.fetch_add(1, Ordering::Relaxed);
-        (before < self.most).then(|| Wait { until: now + self.time, _place: place })
+        (before < self.most).then(|| Wait { until: now + self.time, place: Some(place) })
     }
 
     /// How many wait.
@@ -184,6 +192,11 @@ impl Guest {
             self.wait = room.enter(now);
         }
         self.wait.is_some()
+    }
+
+    /// Rests until then, as hooks wish.
+    pub fn rest(&mut self, until: Duration) {
+        self.wait = Some(Wait { until, place: None });
     }
 
     /// Takes it that no answer will come.

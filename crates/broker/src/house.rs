@@ -1,6 +1,7 @@
 //! One worker's sessions and deliveries: everything but the connections.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mqway_codec::{Decoder, PropertiesBuf, QoS, ReasonCode, TopicName};
 use mqway_engine::{ConnId, Io};
@@ -46,6 +47,8 @@ pub(crate) enum Then {
     Deny(Denial),
     /// A hook will answer later: the packet that is next is to be shown again then, and nothing before.
     Wait,
+    /// Hooks slow the client down: nothing more is to be shown for so long.
+    Rest(Duration),
 }
 
 /// Routes that a worker remembers, and the bytes that they may take.
@@ -97,6 +100,13 @@ impl House {
                         if let Err(then) = self.judged(io, &incoming, rest.get(..len), author) {
                             break then;
                         }
+                        if let Some(time) = self.desk.take_rest(session) {
+                            used += len;
+                            if is_answered {
+                                self.answered(io, conn, apart, before);
+                            }
+                            break Then::Rest(time);
+                        }
                     }
                     Ok(None) => {}
                     Err(fault) => break Then::End(fault),
@@ -121,13 +131,18 @@ impl House {
                 self.answered(io, conn, apart, before);
                 match served {
                     Ok(0) => break Then::Go,
-                    Ok(len) => used += len,
+                    Ok(len) => {
+                        used += len;
+                        if let Some(time) = self.desk.take_rest(session) {
+                            break Then::Rest(time);
+                        }
+                    }
                     Err(then) => break then,
                 }
             }
         };
         self.send_answers(io, conn);
-        if room && matches!(then, Then::Go | Then::Wait) {
+        if room && matches!(then, Then::Go | Then::Wait | Then::Rest(_)) {
             self.desk.pump(io, session);
             self.replay(io, session);
         }

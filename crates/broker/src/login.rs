@@ -83,6 +83,11 @@ impl BrokerCore {
             guest.client.greet(connect);
             let wants_words = connect.properties.request_problem_information().unwrap_or(true);
             guest.explains = connect.version == Version::V5 && wants_words;
+            let hooked = self.house.desk.hooked.as_ref();
+            if let Some(Err(denial)) = hooked.map(|hooked| hooked.hooks.knock(&mut guest.client)) {
+                self.deny_login(io, conn, connect, &mut guest, &denial);
+                return len;
+            }
             if let Some(method) = connect.properties.authentication_method() {
                 return self.begin_exchange(io, conn, connect, guest, method, len);
             }
@@ -107,7 +112,7 @@ impl BrokerCore {
                 match self.outcome(io, connect, &mut guest, &mut login) {
                     Outcome::Go => {}
                     Outcome::Denied(denial) => {
-                        self.deny_login(io, conn, connect, &guest, &denial);
+                        self.deny_login(io, conn, connect, &mut guest, &denial);
                         return len;
                     }
                     Outcome::Wait(_) => {
@@ -175,7 +180,7 @@ impl BrokerCore {
         io: &mut Io<Mail>,
         conn: ConnId,
         connect: &Connect<'_>,
-        guest: &Guest,
+        guest: &mut Guest,
         denial: &Denial,
     ) {
         let mut reason = code_for(denial, PacketType::Connack);
@@ -185,6 +190,9 @@ impl BrokerCore {
         self.house.desk.tally.connects_denied += 1;
         self.house.shared.counters.refuse(denial.reason);
         log::info!("{}: refused: {denial}", guest.client);
+        if let Some(hooked) = &self.house.desk.hooked {
+            hooked.hooks.refused(&mut guest.client, denial.reason, &denial.rule);
+        }
         self.refuse_saying(io, conn, connect, reason, denial.say.as_deref().unwrap_or_default());
     }
 
@@ -202,7 +210,7 @@ impl BrokerCore {
         let dialogue = match hooked.and_then(|hooked| hooked.hooks.begin(&mut guest.client, method)) {
             Some(Ok(dialogue)) => dialogue,
             Some(Err(denial)) => {
-                self.deny_login(io, conn, connect, &guest, &denial);
+                self.deny_login(io, conn, connect, &mut guest, &denial);
                 return len;
             }
             None => {
@@ -273,7 +281,7 @@ impl BrokerCore {
             }
             // [MQTT-4.12.0-4]
             Step::Deny(denial) => {
-                self.deny_login(io, conn, connect, &guest, &denial);
+                self.deny_login(io, conn, connect, &mut guest, &denial);
                 len
             }
         }

@@ -56,6 +56,14 @@ struct Rare {
     replays: VecDeque<Replay>,
     /// It belongs to the program around the broker, and has no connection.
     local: Option<SyncSender<Arc<Message>>>,
+    /// By which its client has connected while there were no hooks; for those that may come.
+    user_name: Option<Box<str>>,
+}
+
+impl Rare {
+    fn is_empty(&self) -> bool {
+        self.replays.is_empty() && self.local.is_none() && self.user_name.is_none()
+    }
 }
 
 /// Replays that may wait beyond two for each subscription before it is looked which of them are of use.
@@ -232,10 +240,26 @@ impl Home {
     pub fn next_replay(&mut self) -> Option<Replay> {
         let rare = self.rare.as_mut()?;
         let next = rare.replays.pop_back();
-        if rare.replays.is_empty() && rare.local.is_none() {
+        if rare.is_empty() {
             self.rare = None;
         }
         next
+    }
+
+    /// The user name that its client has connected by, if there were no hooks then to know it.
+    pub fn user_name(&self) -> Option<&str> {
+        self.rare.as_ref()?.user_name.as_deref()
+    }
+
+    /// Remembers that name, or forgets it.
+    pub fn set_user_name(&mut self, user_name: Option<&str>) {
+        if user_name.is_some() || self.user_name().is_some() {
+            let rare = self.rare.get_or_insert_default();
+            rare.user_name = user_name.map(Box::from);
+            if rare.is_empty() {
+                self.rare = None;
+            }
+        }
     }
 
     /// Puts back what is left of those that [`Home::next_replay`] gave.

@@ -1,18 +1,17 @@
-//! Answers of hooks that come later, or never, and hooks that are replaced.
+//! Answers of hooks that come later, or never, connections that hooks slow down, and hooks that are replaced.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mqway_codec::ReasonCode;
 use mqway_engine::{ConnId, Io};
 use mqway_hooks::{Answer, Denial, Hooks};
-use mqway_transport::facts::Facts;
 
 use crate::clients::State;
 use crate::core::BrokerCore;
-use crate::guest::{Guest, Hooked, Stage};
+use crate::guest::{Guest, Hooked, Stage, Wait};
 use crate::login::place;
 use crate::mail::Mail;
-use crate::sessions::Home;
 
 impl BrokerCore {
     /// A hook has answered. It may be late, and its connection gone.
@@ -24,9 +23,26 @@ impl BrokerCore {
         }
     }
 
-    /// The time for an answer is over.
-    pub(crate) fn unanswered(&mut self, io: &mut Io<Mail>, conn: ConnId) {
+    /// Hooks slow a connection down: nothing more of it is looked at for so long.
+    pub(crate) fn begin_rest(&mut self, io: &mut Io<Mail>, conn: ConnId, time: Duration) {
         let Some(guest) = self.guest(conn) else { return };
+        guest.rest(io.now().saturating_add(time));
+        self.house.desk.tally.hook_delays += 1;
+        self.begin_wait(io, conn);
+    }
+
+    /// Whether hooks slow a connection down at the moment.
+    pub(crate) fn rests(&mut self, conn: ConnId) -> bool {
+        self.house.desk.hooked.is_some()
+            && self.guest(conn).and_then(|guest| guest.wait.as_ref()).is_some_and(Wait::is_rest)
+    }
+
+    /// The time for an answer is over, or that of a rest.
+    pub(crate) fn waited(&mut self, io: &mut Io<Mail>, conn: ConnId) {
+        let Some(guest) = self.guest(conn) else { return };
+        if guest.wait.as_ref().is_some_and(Wait::is_rest) {
+            return self.go_on_judging(io, conn);
+        }
         guest.give_up_waiting();
         log::warn!("{}: a hook gave no answer in time", guest.client);
         self.house.desk.tally.hook_timeouts += 1;
@@ -55,13 +71,14 @@ impl BrokerCore {
         self.heed_hooks(io); // What those before have left to be done.
         self.house.desk.hooked = Hooked::new(hooks);
         for conn in self.clients.all() {
-            match self.guest(conn) {
-                Some(guest) if guest.wait.is_some() => {
-                    guest.progress.start_over();
-                    self.go_on_judging(io, conn);
-                }
-                Some(_) => {}
-                None => self.introduce(io, conn),
+            let Some(guest) = self.guest(conn) else {
+                self.introduce(io, conn);
+                continue;
+            };
+            guest.client.meet(hooks);
+            if guest.wait.is_some() {
+                guest.progress.start_over();
+                self.go_on_judging(io, conn);
             }
         }
     }
@@ -100,24 +117,22 @@ impl BrokerCore {
         true
     }
 
-    /// Tells hooks of a connection that came while there were none: of how it came only its address is known.
+    /// Tells hooks of a connection that came while there were none: of how it came only its address and its listener are
+    /// known.
     pub(crate) fn introduce(&mut self, io: &Io<Mail>, conn: ConnId) {
-        if self.house.desk.hooked.is_none() {
-            return;
-        }
-        let listener =
-            io.origin(conn).map(|origin| self.house.shared.gates.url(place(origin))).unwrap_or_default();
-        let facts = Facts { peer: io.peer(conn), ..Facts::default() };
-        let mut new = Guest::new(conn, listener, facts);
+        let Some(hooked) = &self.house.desk.hooked else { return };
+        let hooks = hooked.hooks.clone();
+        let listener = io.origin(conn).map_or(usize::MAX, place);
+        let gates = &self.house.shared.gates;
+        let mut new = Guest::new(conn, gates.url(listener), gates.facts(listener, io.peer(conn)));
         match self.clients.find(conn).map(|client| &mut client.state) {
             Some(State::Fresh(guest)) => *guest = Some(new),
             Some(State::Open(open)) => {
                 let Some(home) = self.house.desk.sessions.find(open.session) else { return };
-                let Home { client_id, guest, .. } = home;
                 new.stage = Stage::Agreed(None);
-                new.client.version = open.receiver.version();
-                new.client.client_id = (&**client_id).into();
-                *guest = Some(new);
+                new.client.introduce(open.receiver.version(), &home.client_id, home.user_name());
+                new.client.meet(&hooks);
+                home.guest = Some(new);
             }
             None => {}
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mqway_codec::{Connect, SubscribeOptions, Version};
 use mqway_transport::facts::Facts;
 
-use crate::Login;
+use crate::{Hooks, Login};
 
 /// A connection as hooks see it, from its first byte to its end: who it is, how it came, and what hooks keep of it.
 ///
@@ -36,11 +36,27 @@ pub struct Client {
     /// How long its authentication holds, from when it was given; at its end the connection ends, unless the client
     /// has authenticated again. `None`: as long as the connection.
     pub lifetime: Option<Duration>,
+    /// How it came to be known who it is.
+    pub(crate) standing: Standing,
+    /// How long nothing more is to be read of it: see [`Client::slow_down`].
+    rest: Duration,
     /// Turns in which a hook was given a ticket.
     pub(crate) turn: u32,
     /// How often it was said who the client is.
     pub(crate) revision: u32,
     data: Vec<(TypeId, Box<dyn Any + Send>)>,
+}
+
+/// How it came to be known who a client is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It is only known who it claims to be.
+    #[default]
+    Claimed,
+    /// No hook knew it, and whoever is unknown is let in, by the names that it claims.
+    Anonymous,
+    /// A hook or a method of enhanced authentication has vouched for it.
+    Proven,
 }
 
 impl Client {
@@ -57,6 +73,8 @@ impl Client {
             claims: Vec::new(),
             subscriptions: Vec::new(),
             lifetime: None,
+            standing: Standing::Claimed,
+            rest: Duration::ZERO,
             turn: 0,
             revision: 0,
             data: Vec::new(),
@@ -68,6 +86,41 @@ impl Client {
         self.version = connect.version;
         self.client_id = connect.client_id.into();
         self.user_name = connect.user_name.map(Arc::from);
+    }
+
+    /// What a server knows of a client that it has let in while there were no hooks.
+    pub fn introduce(&mut self, version: Version, client_id: &str, user_name: Option<&str>) {
+        self.version = version;
+        self.client_id = client_id.into();
+        self.user_name = user_name.map(Arc::from);
+        self.standing = Standing::Anonymous;
+    }
+
+    /// How it came to be known who it is.
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// Other hooks are in charge now. Where they find out who clients are, a user name counts no more that nobody has
+    /// vouched for.
+    pub fn meet(&mut self, hooks: &Hooks) {
+        if hooks.vouch() && self.standing == Standing::Anonymous {
+            self.user_name = None;
+            self.revision = self.revision.wrapping_add(1);
+        }
+    }
+
+    /// Has nothing more read of this connection for so long, once the packet that is being judged is done with; of
+    /// several wishes the longest counts. For hooks that judge a PUBLISH or a SUBSCRIBE.
+    pub fn slow_down(&mut self, time: Duration) {
+        self.rest = self.rest.max(time);
+    }
+
+    /// For servers: how long nothing more is to be read, if hooks have wished so since this was last asked.
+    #[inline]
+    pub fn take_rest(&mut self) -> Option<Duration> {
+        let rest = std::mem::take(&mut self.rest);
+        (!rest.is_zero()).then_some(rest)
     }
 
     /// Takes over who a hook says that it is, instead of what its CONNECT says.

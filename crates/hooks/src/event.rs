@@ -8,6 +8,16 @@ use crate::{Message, Phase};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
+    /// A client was not let in: at its WebSocket upgrade, or by CONNACK.
+    Refused {
+        /// The reason, as whoever refused it gave it.
+        reason: ReasonCode,
+        /// It failed to show who it is: its credentials are wrong, or it has none. Else it is not wanted for something
+        /// else.
+        failed: bool,
+        /// In words, for the log.
+        why: &'a str,
+    },
     /// CONNACK has accepted the client.
     Connected {
         /// It came back to its session.
@@ -82,6 +92,7 @@ impl Event<'_> {
     /// The phase that it belongs to.
     pub fn phase(&self) -> Phase {
         match self {
+            Event::Refused { .. } => Phase::Refused,
             Event::Connected { .. } => Phase::Connected,
             Event::SessionCreated => Phase::SessionCreated,
             Event::SessionResumed => Phase::SessionResumed,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use mqway_codec::ReasonCode;
-use mqway_transport::facts::Facts;
+use mqway_transport::facts::{Facts, HttpFacts, TlsFacts};
 use mqway_transport::websocket::Refused;
 use mqway_transport::{Gate, ServerOptions};
 
@@ -43,6 +43,18 @@ impl Gates {
     /// The URL of a listener; empty if there is none such.
     pub fn url(&self, listener: usize) -> Arc<str> {
         self.listeners.get(listener).map(|named| named.url.clone()).unwrap_or_default()
+    }
+
+    /// What is still to be known of a connection that came by this listener while there were no hooks: layers that it has
+    /// are there, but empty.
+    pub fn facts(&self, listener: usize, peer: Option<SocketAddr>) -> Facts {
+        let url = self.url(listener);
+        let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+        Facts {
+            peer,
+            tls: matches!(scheme, "tls" | "mqtts" | "wss").then(TlsFacts::default),
+            http: matches!(scheme, "ws" | "wss").then(HttpFacts::default),
+        }
     }
 
     /// Whether a connection of this listener has passed a gate of ours.
@@ -88,5 +100,23 @@ impl Gates {
 impl fmt::Debug for Gates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.listeners.iter().map(|named| &named.url)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Client;
+
+    #[test]
+    fn a_listener_s_url_tells_what_a_connection_has() {
+        let urls = ["tcp://:1", "tls://:2", "ws://:3/mqtt", "wss://:4/mqtt", "unix:///s"];
+        let gates = Gates::new(urls.map(str::to_owned), Arc::default(), |_, _, _| ());
+        let peer = "192.0.2.1:1".parse().ok();
+        for (listener, transport) in ["tcp", "tls", "ws", "wss"].into_iter().enumerate() {
+            let client = Client::new(1, gates.url(listener), gates.facts(listener, peer));
+            assert_eq!(client.transport(), transport);
+        }
+        assert_eq!(Client::new(1, gates.url(4), gates.facts(4, None)).transport(), "unix");
     }
 }

@@ -20,7 +20,7 @@ pub trait Accept: Send + Sync {
     fn accept(&self, listener: &str, facts: &Facts) -> Result<(), Denial>;
 }
 
-/// Judges who a client is.
+/// Judges who a client is. Of a client that shows it by a [`Method`] it is not asked.
 pub trait Authenticate: Send + Sync {
     /// Its name in logs and metrics.
     fn name(&self) -> &str;
@@ -28,6 +28,30 @@ pub trait Authenticate: Send + Sync {
     /// [`Phase::Authenticate`]: whether this client may connect. May change what it logs in with, and say in `client`
     /// who it is.
     fn authenticate(&self, client: &mut Client, login: &mut Login<'_>, later: Later<'_>) -> Verdict;
+}
+
+/// Judges whether a client may come in, whoever vouches for it: a ban, a rate.
+///
+/// It is asked about every client, also about those that a [`Method`] has authenticated or that nobody knows, and each
+/// hook must agree.
+pub trait Admit: Send + Sync {
+    /// Its name in logs and metrics.
+    fn name(&self) -> &str;
+
+    /// [`Phase::Admit`], early: CONNECT has come, and nobody has looked into whether the client is who it claims to be.
+    /// A no spares that work.
+    ///
+    /// # Errors
+    /// A no.
+    fn knock(&self, _client: &mut Client) -> Result<(), Denial> {
+        Ok(())
+    }
+
+    /// [`Phase::Admit`]: whether this client may come in, now that it is settled who it is. A yes means no more than
+    /// no opinion. Its client identifier is empty if the server is to assign one.
+    fn admit(&self, _client: &mut Client, _later: Later<'_>) -> Verdict {
+        Verdict::Pass
+    }
 }
 
 /// A method of enhanced authentication (5.0 §4.12).

@@ -5,19 +5,23 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use mqway_codec::{QoS, ReasonCode};
-use mqway_transport::facts::Facts;
 
 use crate::later::Said;
 use crate::login::Changes;
 use crate::{
-    Accept, Answer, Answers, Authenticate, Authorize, Client, Denial, Event, Exchange, Filter, Later, Login,
-    Message, Method, Observe, Phase, Phases, Step, Subscription, Transform, Verdict,
+    Accept, Admit, Answer, Answers, Authenticate, Authorize, Client, Denial, Event, Exchange, Filter, Later,
+    Login, Message, Method, Observe, Phase, Phases, Step, Subscription, Transform, Verdict,
 };
+
+mod entry;
 
 /// All hooks of a server, in the order in which they were added.
 ///
 /// * **Who is asked:** the first [`Authenticate`] or [`Authorize`] hook that says allow or deny decides; if all pass, a
 ///   login is decided by [`Hooks::anonymous`], and anything else is allowed.
+/// * **Who comes in:** a client shows who it is either to the [`Authenticate`] hooks or, if its CONNECT names one that is
+///   known here, to a [`Method`]: never to both, so that a password file has no say about who has passed an enhanced
+///   authentication. Whichever it was, and also if nobody knows the client, every [`Admit`] hook must agree.
 /// * **What they see:** on the way to the server every [`Transform`] hook changes first, then it is judged; on the way
 ///   to a client it is judged first, and then changed by the same hooks in the opposite order. So whoever judges sees the
 ///   server's topics.
@@ -27,6 +31,7 @@ pub struct Hooks {
     accept: Vec<Arc<dyn Accept>>,
     authenticate: Vec<Arc<dyn Authenticate>>,
     methods: Vec<Arc<dyn Method>>,
+    admit: Vec<Arc<dyn Admit>>,
     authorize: Vec<Arc<dyn Authorize>>,
     transform: Vec<Arc<dyn Transform>>,
     observe: Vec<Arc<dyn Observe>>,
@@ -199,6 +204,7 @@ impl fmt::Debug for Hooks {
         list.entries(self.accept.iter().map(|hook| hook.name()));
         list.entries(self.authenticate.iter().map(|hook| hook.name()));
         list.entries(self.methods.iter().map(|method| method.name()));
+        list.entries(self.admit.iter().map(|hook| hook.name()));
         list.entries(self.authorize.iter().map(|hook| hook.name()));
         list.entries(self.transform.iter().map(|hook| hook.name()));
         list.entries(self.observe.iter().map(|hook| hook.name())).finish()
@@ -231,6 +237,12 @@ impl Hooks {
     }
 
     /// Adds a hook behind those that are there.
+    pub fn add_admit(&mut self, hook: Arc<dyn Admit>) {
+        self.wanted = self.wanted.and(Phases::of(&[Phase::Admit]));
+        self.admit.push(hook);
+    }
+
+    /// Adds a hook behind those that are there.
     pub fn add_authorize(&mut self, hook: Arc<dyn Authorize>) {
         const JUDGED: Phases =
             Phases::of(&[Phase::Publish, Phase::Subscribe, Phase::Unsubscribe, Phase::Deliver]);
@@ -258,6 +270,7 @@ impl Hooks {
             Phase::Accept,
             Phase::Authenticate,
             Phase::Exchange,
+            Phase::Admit,
             Phase::Publish,
             Phase::Subscribe,
             Phase::Unsubscribe,
@@ -285,132 +298,9 @@ impl Hooks {
         self.wanted == Phases::NONE && self.anonymous
     }
 
-    /// [`Phase::Accept`].
-    ///
-    /// # Errors
-    /// The first no.
-    pub fn accept(&self, listener: &str, facts: &Facts) -> Result<(), Denial> {
-        self.accept.iter().try_for_each(|hook| guard(hook.name(), || hook.accept(listener, facts)))
-    }
-
-    /// [`Phase::Authenticate`]; then whoever changes packets is asked if it can, and the will is judged as a message that the client publishes, and is left out, or the
-    /// login refused, as `refused_will` says.
-    pub fn login(
-        &self,
-        client: &mut Client,
-        login: &mut Login<'_>,
-        progress: &mut Progress,
-        answers: &Arc<dyn Answers>,
-        refused_will: RefusedWill,
-    ) -> Outcome {
-        progress.resume(login);
-        let outcome = progress.part(|progress| self.authenticate(client, login, progress, answers));
-        if outcome == Outcome::Go {
-            client.follow(login);
-        }
-        self.login_will(client, login, progress, answers, refused_will, outcome)
-    }
-
-    /// The part of [`Hooks::login`] that is left where a [`Method`] has authenticated the client: what becomes of its
-    /// will.
-    pub fn login_authenticated(
-        &self,
-        client: &mut Client,
-        login: &mut Login<'_>,
-        progress: &mut Progress,
-        answers: &Arc<dyn Answers>,
-        refused_will: RefusedWill,
-    ) -> Outcome {
-        progress.resume(login);
-        self.login_will(client, login, progress, answers, refused_will, Outcome::Go)
-    }
-
-    /// Judges the will of a client that is authenticated, if that is the outcome so far.
-    fn login_will(
-        &self,
-        client: &mut Client,
-        login: &mut Login<'_>,
-        progress: &mut Progress,
-        answers: &Arc<dyn Answers>,
-        refused_will: RefusedWill,
-        mut outcome: Outcome,
-    ) -> Outcome {
-        if outcome == Outcome::Go {
-            outcome = self.admit(client, login);
-        }
-        if outcome == Outcome::Go
-            && let Some(wanted) = login.will.take()
-        {
-            let mut will = wanted.clone();
-            outcome = self.change_publish(client, &mut will);
-            if outcome == Outcome::Go {
-                outcome = progress.part(|progress| self.judge_publish(client, &will, progress, answers));
-            }
-            match (&outcome, refused_will) {
-                (Outcome::Denied(denial), RefusedWill::LeaveOut) if !denial.ends => {
-                    log::info!("{client}: its will is left out: {denial}");
-                    outcome = Outcome::Go;
-                }
-                (Outcome::Denied(_), _) => {}
-                // It is changed anew when it is shown again.
-                (Outcome::Wait(_), _) => login.will = Some(wanted),
-                (Outcome::Go, _) => login.will = Some(will),
-            }
-        }
-        if let Outcome::Wait(_) = outcome {
-            progress.changes = Some(Box::new(login.changes()));
-        }
-        outcome
-    }
-
-    /// Whether the packets of a client that is authenticated can be changed as they have to be.
-    fn admit(&self, client: &mut Client, login: &Login<'_>) -> Outcome {
-        client.subscriptions.clear(); // It may be shown again.
-        outcome(self.changers(Phase::Authenticate, |hook| hook.admit(client, login)))
-    }
-
-    fn authenticate(
-        &self,
-        client: &mut Client,
-        login: &mut Login<'_>,
-        progress: &mut Progress,
-        answers: &Arc<dyn Answers>,
-    ) -> Outcome {
-        let ask = |hook: usize, client: &mut Client, login: &mut Login<'_>, later: Later<'_>| {
-            let hook = self.authenticate.get(hook)?;
-            Some(judge(hook.name(), || hook.authenticate(client, login, later)))
-        };
-        match self.decide(client, login, progress, answers, ask) {
-            Decision::Outcome(outcome) => outcome,
-            Decision::AllowWith(change) => {
-                change(client, login);
-                Outcome::Go
-            }
-            Decision::Nobody if self.anonymous => Outcome::Go,
-            Decision::Nobody => {
-                let reason = match login.user_name.is_some() || login.password.is_some() {
-                    true => ReasonCode::BadUserNameOrPassword,
-                    false => ReasonCode::NotAuthorized,
-                };
-                Outcome::Denied(Denial::new(reason, "no hook knows this client"))
-            }
-        }
-    }
-
-    /// The method of enhanced authentication of this name.
-    pub fn method(&self, name: &str) -> Option<&Arc<dyn Method>> {
-        self.methods.iter().find(|method| method.name() == name)
-    }
-
-    /// [`Phase::Exchange`]: begins an enhanced authentication, by the method of this name. `None` if there is none such.
-    ///
-    /// # Errors
-    /// If the method panicked: the connection is to end.
-    pub fn begin(&self, client: &mut Client, method: &str) -> Option<Result<Dialogue, Denial>> {
-        let method = self.method(method)?;
-        let begun = catch_unwind(AssertUnwindSafe(|| method.begin(client)));
-        let begun = begun.map(|exchange| Dialogue { method: method.clone(), exchange });
-        Some(begun.map_err(|_| panicked(method.name())))
+    /// Whether any hook or method finds out who clients are, so that a name which nobody has checked counts for nothing.
+    pub fn vouch(&self) -> bool {
+        self.authenticators().next().is_some()
     }
 
     /// [`Phase::Publish`]: changes a message from a client, and judges it.

@@ -1,7 +1,7 @@
 //! Hooks: where a program, or a few lines of configuration, decide who may connect to an MQTT server and what may flow.
 //! A broker and a proxy call the same ones.
 //!
-//! A hook implements the traits it has a use for: [`Accept`], [`Authenticate`], [`Method`], [`Authorize`],
+//! A hook implements the traits it has a use for: [`Accept`], [`Authenticate`], [`Method`], [`Admit`], [`Authorize`],
 //! [`Transform`], [`Observe`]. [`Hooks`] has them in order and says how their verdicts combine. A hook that must ask
 //! somebody else answers [`Later`]. A [`Plugin`] is a named set of hooks with settings of its own.
 //!
@@ -41,6 +41,7 @@
 //! | OnAccept | [`Accept`](Phase::Accept) |
 //! | AuthConnect, OnConnect, OnBasicAuth | [`Authenticate`](Phase::Authenticate) |
 //! | OnEnhancedAuth, OnReAuth | [`Exchange`](Phase::Exchange) |
+//! | | [`Admit`](Phase::Admit), [`Refused`](Phase::Refused) |
 //! | Connect, OnConnected | [`Connected`](Phase::Connected) |
 //! | OnSessionCreated, OnSessionResumed, OnSessionTerminated | [`SessionCreated`](Phase::SessionCreated), [`SessionResumed`](Phase::SessionResumed), [`SessionTerminated`](Phase::SessionTerminated) |
 //! | AuthSubscribe, OnSubscribe | [`Subscribe`](Phase::Subscribe) |
@@ -73,10 +74,10 @@ mod subscription;
 mod tests;
 mod verdict;
 
-pub use client::Client;
+pub use client::{Client, Standing};
 pub use event::{By, Event};
 pub use gates::Gates;
-pub use hook::{Accept, Authenticate, Authorize, Exchange, Method, Observe, Step, Transform};
+pub use hook::{Accept, Admit, Authenticate, Authorize, Exchange, Method, Observe, Step, Transform};
 pub use hooks::{Dialogue, Hooks, Outcome, Progress, Refusals, RefusedPublish, RefusedWill, Unanswered};
 pub use later::{Answer, Answers, Later, Ticket, Waiting};
 pub use login::{Changes, Login};

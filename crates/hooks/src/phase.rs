@@ -32,6 +32,10 @@ phases! {
     Authenticate "authenticate",
     /// CONNECT or AUTH of an enhanced authentication has come (5.0 §4.12).
     Exchange "exchange",
+    /// It is settled who a client is, and judged whether it may come in.
+    Admit "admit",
+    /// A client was not let in.
+    Refused "refused",
     /// CONNACK has accepted the client.
     Connected "connected",
     /// A new session has begun.

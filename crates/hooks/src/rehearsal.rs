@@ -54,9 +54,8 @@ impl Rehearsal {
     /// # Errors
     /// The no.
     pub fn login(&mut self, connect: &Connect<'_>) -> Result<Option<Message<'static>>, Denial> {
-        self.client.client_id = connect.client_id.into();
-        self.client.user_name = connect.user_name.map(Into::into);
-        self.client.version = connect.version;
+        self.client.greet(connect);
+        self.hooks.knock(&mut self.client)?;
         let mut progress = Progress::default();
         loop {
             let mut login = Login::new(connect);

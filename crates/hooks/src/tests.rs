@@ -8,6 +8,8 @@ use mqway_transport::facts::Facts;
 
 use crate::*;
 
+mod admit;
+
 /// Answers as a worker would get them.
 struct Post(Sender<(u64, u32, Answer)>);
 

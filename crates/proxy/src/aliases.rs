@@ -8,6 +8,9 @@ use mqway_codec::{Publish, ReasonCode};
 /// The highest alias that a sender is allowed.
 pub(crate) const ALIASES: u16 = 16;
 
+/// The highest alias that is followed where it was agreed on before there were hooks.
+const ALIASES_MIDWAY: u16 = 1_024;
+
 /// Bytes of topic names that are remembered for one direction.
 const REMEMBERED: usize = 64 * 1024;
 
@@ -19,16 +22,24 @@ pub(crate) struct Aliases {
     /// By alias, from 1.
     topics: Vec<Option<Arc<str>>>,
     bytes: usize,
+    /// Some may have been set before anybody looked.
+    midway: bool,
 }
 
 impl Aliases {
+    /// Those of a connection that may have set some already, up to `most`.
+    pub fn midway(most: u16) -> Aliases {
+        Aliases { most: most.min(ALIASES_MIDWAY), midway: most > 0, ..Aliases::default() }
+    }
+
     /// The topic name that a PUBLISH with this alias is for. One that comes with a name is remembered by it.
     ///
     /// # Errors
     /// Why its sender may not say so.
     pub fn resolve(&mut self, publish: &Publish<'_>, alias: NonZeroU16) -> Result<Arc<str>, AliasError> {
         if alias.get() > self.most {
-            return Err(AliasError::OverMaximum);
+            let error = if self.midway { AliasError::Unseen } else { AliasError::OverMaximum };
+            return Err(error);
         }
         let at = usize::from(alias.get()) - 1;
         if self.topics.len() <= at {
@@ -36,7 +47,8 @@ impl Aliases {
         }
         let Some(place) = self.topics.get_mut(at) else { return Err(AliasError::OverMaximum) };
         if publish.topic.is_empty() {
-            return place.clone().ok_or(AliasError::Unknown);
+            let error = if self.midway { AliasError::Unseen } else { AliasError::Unknown };
+            return place.clone().ok_or(error);
         }
         self.bytes -= place.take().map_or(0, |before| before.len());
         if self.bytes + publish.topic.len() > REMEMBERED {
@@ -56,6 +68,8 @@ pub(crate) enum AliasError {
     Unknown,
     /// The names of all aliases take too much room.
     TooLong,
+    /// It was set before there was anybody to see what it stands for.
+    Unseen,
 }
 
 impl AliasError {
@@ -65,6 +79,7 @@ impl AliasError {
             AliasError::OverMaximum => ReasonCode::TopicAliasInvalid, // [MQTT-3.3.2-9], [MQTT-3.3.2-11]
             AliasError::Unknown => ReasonCode::ProtocolError,
             AliasError::TooLong => ReasonCode::QuotaExceeded,
+            AliasError::Unseen => ReasonCode::AdministrativeAction,
         }
     }
 
@@ -73,6 +88,7 @@ impl AliasError {
         match self {
             AliasError::OverMaximum => "PUBLISH with a topic alias above the maximum",
             AliasError::Unknown => "PUBLISH with a topic alias that was never set",
+            AliasError::Unseen => "PUBLISH with a topic alias that was set before there were hooks to see it",
             AliasError::TooLong => "the names that topic aliases stand for are longer than 64 KiB in all",
         }
     }

@@ -8,6 +8,7 @@ use mqway_engine::{CloseCode, ConnId, Dial, Io, Why};
 use crate::answer::refusal;
 use crate::core::{Key, Mail, Peer, ProxyCore};
 use crate::link::{Candidates, ClientTerms, Phase};
+use crate::who::Who;
 use crate::{Counters, LARGEST_PACKET, Observer};
 
 /// Bytes behind CONNECT that may wait for CONNACK before the client's socket is left alone.
@@ -27,6 +28,7 @@ impl<O: Observer> ProxyCore<O> {
                     self.take_connect(io, key, &connect, &bytes[..len]);
                     return len;
                 }
+                link.who = Some(Who::of(&connect).pack());
                 self.begin_dial(io, key, &connect);
             }
             Ok(Some((other, _))) => {

@@ -96,7 +96,7 @@ pub(crate) struct Context<O> {
     pub marks: RandomState,
     /// Where packets are put together.
     pub scratch: Vec<u8>,
-    gates: Arc<Gates>,
+    pub gates: Arc<Gates>,
     running: Arc<AtomicUsize>,
 }
 
@@ -296,6 +296,9 @@ impl<O: Observer> ProxyCore<O> {
             Then::Go => {}
             Then::Accepted => {
                 link.phase = Phase::Open;
+                if link.guard.is_none() {
+                    link.introduce(io, &self.context, key);
+                }
                 link.deadline = link.guard.as_ref().map_or(Duration::MAX, |guard| guard.deadline());
                 link.arm(io, key);
                 let limit = self.context.limits.packet;
@@ -303,8 +306,12 @@ impl<O: Observer> ProxyCore<O> {
                 link.to_client.decoder.set_limit(limit);
                 io.resume(link.client);
             }
-            Then::Refused => {
+            Then::Refused(reason) => {
                 Counters::count(&counters.connacks_refused);
+                if let Some(guard) = &mut link.guard {
+                    let why = "its upstream has refused it";
+                    self.context.hooks.refused_behind(&mut guard.client, reason, why);
+                }
                 self.leave(io, key, false);
             }
             Then::ClientLeft => {
@@ -534,7 +541,7 @@ impl<O: Observer> Core for ProxyCore<O> {
         if let (Some(guard), Side::Upstream) = (&mut link.guard, side) {
             guard.blocked = false;
             if link.waits() {
-                return; // It goes on when the answer has come.
+                return; // It goes on when that is over.
             }
         }
         if let Some(source) = link.other(side) {

@@ -101,6 +101,8 @@ counters! {
     hook_timeouts,
     /// Answers of hooks that were not waited for, because too many connections were waiting.
     hook_overloads,
+    /// Times that hooks slowed a client down: for a while nothing of it was read.
+    hook_delays,
     /// Connections that a hook has ended: by a refusal that says so, by a panic, or because authentication had expired.
     ended_by_hooks,
     /// Messages of which observers were not told, because too many waited to be acknowledged.

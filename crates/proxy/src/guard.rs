@@ -23,6 +23,8 @@ pub(crate) struct Guard {
     pub progress: Progress,
     /// When the answer must have come that is waited for.
     pub waits_until: Option<Duration>,
+    /// Until when hooks have nothing more of the client read.
+    pub rests_until: Option<Duration>,
     /// When the client's authentication ends.
     pub expires: Duration,
     /// CONNECT until it is sent: as it came, then as it goes to the upstream.
@@ -77,6 +79,7 @@ impl Guard {
             client,
             progress: Progress::default(),
             waits_until: None,
+            rests_until: None,
             expires: Duration::MAX,
             connect: Vec::new(),
             dialogue: None,
@@ -104,8 +107,14 @@ impl Guard {
 
     /// When something is to happen of which nobody will tell.
     pub fn deadline(&self) -> Duration {
-        let waits = self.unasked.as_ref().map(|unasked| unasked.until).or(self.waits_until);
-        waits.unwrap_or(Duration::MAX).min(self.expires)
+        let unasked = self.unasked.as_ref().map(|unasked| unasked.until);
+        let pauses = [unasked, self.waits_until, self.rests_until].into_iter().flatten();
+        pauses.fold(self.expires, Duration::min)
+    }
+
+    /// Whether nothing of the client is looked at for now.
+    pub fn waits(&self) -> bool {
+        self.waits_until.is_some() || self.rests_until.is_some() || self.unasked.is_some()
     }
 
     /// Who has ended the connection, if nobody is known to have done so before.

@@ -60,6 +60,11 @@ impl Link {
         };
         let (Some(to), Some(mut guard)) = (to, self.guard.take()) else { return (bytes.len(), Then::Go) };
         let piece = self.pass_piece(io, direction, to, bytes);
+        if direction == Direction::ToUpstream && guard.rests_until.is_some() {
+            io.pause(self.client); // It was resumed for another reason.
+            self.guard = Some(guard);
+            return (piece, Then::Go);
+        }
         let mut run = Run::behind(io, to, piece);
         let mut passage =
             Passage { link: self, guard: &mut guard, io, context, key, direction, behind: Vec::new() };
@@ -86,9 +91,9 @@ impl<O: Observer> Passage<'_, O> {
             self.io.pause(self.link.client); // Until its subscriptions are made.
             return Ok(false);
         }
-        if connecting && self.link.is_refused_as_3_1_1(self.direction, rest) {
+        if connecting && let Some(reason) = self.link.refused_as_3_1_1(self.direction, rest) {
             run.pass(self.io, bytes, 4);
-            return Err(Then::Refused);
+            return Err(Then::Refused(reason));
         }
         if let Some(len) = self.familiar(rest, connecting) {
             self.context.tally.count(self.direction, PacketType::Publish);
@@ -134,9 +139,20 @@ impl<O: Observer> Passage<'_, O> {
             }
         }
         match then {
-            Then::Go => Ok(true),
+            Then::Go => Ok(!self.begins_rest()),
             then => Err(then),
         }
+    }
+
+    /// Whether hooks want the client slowed down, with whose packet they are done: then nothing more of it is read for a
+    /// while.
+    fn begins_rest(&mut self) -> bool {
+        let Some(time) = self.guard.client.take_rest() else { return false };
+        Counters::count(&self.context.counters.hook_delays);
+        self.guard.rests_until = Some(self.io.now().saturating_add(time));
+        self.io.pause(self.link.client);
+        self.set_deadline();
+        true
     }
 
     fn version(&self) -> Version {

@@ -43,6 +43,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 mod upstreams;
+mod who;
 
 pub use config::{Config, LARGEST_PACKET, Limits, Upstream};
 pub use counters::{Counters, Snapshot};

@@ -12,6 +12,7 @@ use crate::core::{Key, Mail};
 use crate::familiar::Familiar;
 use crate::guard::Guard;
 use crate::upstreams::Upstreams;
+use crate::who::Packed;
 use crate::{Direction, LARGEST_PACKET, LinkId};
 
 /// The largest CONNECT: every field of it as long as the specification allows, properties apart.
@@ -86,8 +87,10 @@ pub(crate) struct Link {
     pub timer_at: Duration,
     pub to_upstream: Stream,
     pub to_client: Stream,
-    /// Present where there were hooks when the client came.
+    /// Present where there are hooks, or were.
     pub guard: Option<Box<Guard>>,
+    /// Who the client is, where there is no guard to know it.
+    pub who: Option<Packed>,
 }
 
 /// One direction of a link.
@@ -120,6 +123,7 @@ impl Link {
                 familiar: Familiar::default(),
             },
             guard: None,
+            who: None,
         }
     }
 

@@ -6,15 +6,16 @@ use mqway_codec::{
     Auth, Connack, Connect, Packet, Properties, PropertiesBuf, Property, PropertyId, ReasonCode, Version,
     decode,
 };
-use mqway_engine::{CloseCode, Io};
-use mqway_hooks::{Answer, By, Denial, Event, Login, Outcome, Step};
+use mqway_engine::{CloseCode, Io, Origin};
+use mqway_hooks::{Answer, By, Client, Denial, Event, Login, Outcome, Step};
 
-use crate::aliases::ALIASES;
+use crate::aliases::{ALIASES, Aliases};
 use crate::answer::refusal;
 use crate::core::{Context, Key, Mail, ProxyCore};
 use crate::guard::Guard;
 use crate::link::{ClientTerms, Link, Phase, Side};
 use crate::pass::our_limit;
+use crate::who::Who;
 use crate::{Counters, Direction, LARGEST_PACKET, Observer};
 
 impl<O: Observer> ProxyCore<O> {
@@ -32,6 +33,9 @@ impl<O: Observer> ProxyCore<O> {
         guard.explains = properties.request_problem_information() != Some(false);
         guard.to_client.packet =
             properties.maximum_packet_size().map_or(LARGEST_PACKET, |size| size.get() as usize);
+        if let Err(denial) = self.context.hooks.knock(&mut guard.client) {
+            return self.deny_login(io, key, &denial);
+        }
         let method = properties.authentication_method();
         match method.and_then(|method| Some((method, self.context.hooks.begin(&mut guard.client, method)?))) {
             None => self.judge_login(io, key),
@@ -151,9 +155,10 @@ impl<O: Observer> ProxyCore<O> {
         Counters::count(&self.context.counters.connects_denied);
         self.context.counters.refuse(denial.reason);
         let Some(link) = self.links.find(key) else { return };
-        let Some(guard) = &link.guard else { return };
-        log::info!("{}: refused: {denial}", guard.client);
         let version = link.version().unwrap_or(Version::V5);
+        let Some(guard) = &mut link.guard else { return };
+        log::info!("{}: refused: {denial}", guard.client);
+        self.context.hooks.refused(&mut guard.client, denial.reason, &denial.rule);
         let reason = connack_reason(version, denial.reason);
         let terms = ClientTerms { version, packet: guard.to_client.packet };
         let text = denial.say.as_deref().unwrap_or(reason.name());
@@ -179,7 +184,7 @@ impl<O: Observer> ProxyCore<O> {
         match link.phase {
             Phase::Judging => self.judge_login(io, key),
             // A slow upstream resumes it when it has caught up.
-            Phase::Open if !guard.blocked => io.resume(client),
+            Phase::Open if !guard.blocked && !guard.waits() => io.resume(client),
             _ => {}
         }
     }
@@ -187,7 +192,8 @@ impl<O: Observer> ProxyCore<O> {
     /// There are other hooks now: what waits for an answer of those before is asked anew.
     pub(crate) fn ask_anew(&mut self, io: &mut Io<Mail>, key: Key) {
         let Some(link) = self.links.find(key) else { return };
-        let Some(guard) = &mut link.guard else { return };
+        let Some(guard) = &mut link.guard else { return link.introduce(io, &self.context, key) };
+        guard.client.meet(&self.context.hooks);
         guard.progress.start_over();
         if guard.waits_until.is_some() {
             self.go_on(io, key);
@@ -203,6 +209,9 @@ impl<O: Observer> ProxyCore<O> {
             log::warn!("{}: a hook gave no answer in time", guard.client);
             let turn = guard.progress.awaits().unwrap_or_default();
             guard.progress.answered(turn, Answer::none());
+            self.go_on(io, key);
+        } else if guard.rests_until.is_some_and(|until| until <= now) {
+            guard.rests_until = None;
             self.go_on(io, key);
         } else if matches!(link.phase, Phase::Judging) && guard.waits_until.is_none() {
             Counters::count(&self.context.counters.connect_timeouts);
@@ -237,9 +246,30 @@ impl Link {
         io.send(upstream, &connect);
     }
 
-    /// Whether a packet of the client waits for the answer of a hook, or for that to a SUBSCRIBE of ours.
+    /// Tells hooks of a client that came while there were none: of how it came only its address and its listener are
+    /// known. One that is on its way to its upstream is introduced when it has arrived there.
+    pub(crate) fn introduce<O>(&mut self, io: &Io<Mail>, context: &Context<O>, key: Key) {
+        if context.hooks.is_empty() || !matches!(self.phase, Phase::Fresh | Phase::Open) {
+            return;
+        }
+        let listener = match io.origin(self.client) {
+            Some(Origin::Accepted(listener)) => listener.0,
+            _ => usize::MAX,
+        };
+        let facts = context.gates.facts(listener, io.peer(self.client));
+        let mut guard = Guard::new(Client::new(key.0, context.gates.url(listener), facts));
+        if let (Phase::Open, Some(version), Some(who)) = (&self.phase, self.version(), self.who.take()) {
+            let who = who.unpack();
+            guard.client.introduce(version, &who.client_id, who.user_name.as_deref());
+            guard.client.meet(&context.hooks);
+            guard.take_over(&who, context.limits.packet);
+        }
+        self.guard = Some(Box::new(guard));
+    }
+
+    /// Whether nothing of the client is looked at for now.
     pub(crate) fn waits(&self) -> bool {
-        self.guard.as_ref().is_some_and(|guard| guard.waits_until.is_some() || guard.unasked.is_some())
+        self.guard.as_ref().is_some_and(|guard| guard.waits())
     }
 
     /// Notes who ends the connection, if nobody is known to have done so before.
@@ -273,6 +303,16 @@ impl Guard {
             log::error!("a method of authentication says what AUTH cannot hold: {error}");
         }
         bytes
+    }
+
+    /// Goes on with what a client and its upstream agreed on before there were hooks.
+    fn take_over(&mut self, who: &Who, limit: usize) {
+        self.connected = true;
+        self.explains = who.explains;
+        self.to_client.packet = who.client.packet;
+        self.to_client.aliases = Aliases::midway(who.client.aliases);
+        self.to_upstream.packet = who.upstream.packet.min(limit);
+        self.to_upstream.aliases = Aliases::midway(who.upstream.aliases);
     }
 
     /// The client is let in. The CONNECT for the upstream, if it is not as it came.
@@ -442,6 +482,7 @@ fn connack_reason(version: Version, reason: ReasonCode) -> ReasonCode {
             | ReasonCode::ClientIdentifierNotValid
             | ReasonCode::ServerUnavailable
             | ReasonCode::ServerBusy
+            | ReasonCode::ConnectionRateExceeded
             | ReasonCode::UnspecifiedError
             | ReasonCode::ImplementationSpecificError,
         ) => reason,

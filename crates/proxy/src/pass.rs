@@ -25,8 +25,8 @@ pub(crate) enum Then {
     ClientLeft,
     /// The upstream accepted the client.
     Accepted,
-    /// The upstream refused the client.
-    Refused,
+    /// The upstream refused the client, for this reason.
+    Refused(ReasonCode),
     /// The bytes that come next are no packet.
     Fault(DecodeError),
     /// The packet that comes next may not be sent by this side, or not now.
@@ -104,9 +104,9 @@ impl Link {
     ) -> Result<bool, Then> {
         let rest = &bytes[run.at..];
         let connecting = self.awaits_connack();
-        if connecting && self.is_refused_as_3_1_1(direction, rest) {
+        if connecting && let Some(reason) = self.refused_as_3_1_1(direction, rest) {
             run.pass(io, bytes, 4);
-            return Err(Then::Refused);
+            return Err(Then::Refused(reason));
         }
         if !O::WATCHES
             && !connecting
@@ -157,11 +157,14 @@ impl Link {
         }
     }
 
-    /// Whether these are the four bytes in which a server that does not know 5.0 refuses: the words of 3.1.1.
-    pub(crate) fn is_refused_as_3_1_1(&self, direction: Direction, rest: &[u8]) -> bool {
+    /// The reason, if these are the four bytes in which a server that does not know 5.0 refuses: the words of 3.1.1.
+    pub(crate) fn refused_as_3_1_1(&self, direction: Direction, rest: &[u8]) -> Option<ReasonCode> {
         let of_5 = direction == Direction::ToClient && self.version() == Some(Version::V5);
-        let Some(refusal @ [0x20, 2, ..]) = rest.get(..4).filter(|_| of_5) else { return false };
-        matches!(decode(Version::V3_1_1, refusal), Ok(Packet::Connack(connack)) if connack.reason.is_error())
+        let Some(refusal @ [0x20, 2, ..]) = rest.get(..4).filter(|_| of_5) else { return None };
+        match decode(Version::V3_1_1, refusal) {
+            Ok(Packet::Connack(connack)) => Some(connack.reason).filter(|reason| reason.is_error()),
+            _ => None,
+        }
     }
 
     /// Begins a packet whose payload is passed on as it comes.
@@ -233,7 +236,13 @@ impl Link {
                 Step::Pass
             }
             (Direction::ToClient, Packet::Connack(connack)) if connecting => match &mut self.phase {
-                _ if connack.reason.is_error() => Step::PassAnd(Then::Refused),
+                Phase::Connecting if !connack.reason.is_error() => {
+                    if let Some(who) = &mut self.who {
+                        who.learn(connack);
+                    }
+                    Step::PassAnd(Then::Accepted)
+                }
+                _ if connack.reason.is_error() => Step::PassAnd(Then::Refused(connack.reason)),
                 Phase::Leaving { before_connack } => {
                     *before_connack = false;
                     Step::Pass

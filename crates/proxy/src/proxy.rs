@@ -80,7 +80,9 @@ impl Proxy {
     }
 
     /// Has these hooks asked from now on, for the connections that there are, too; what waits for an answer is asked
-    /// anew. Connections that came while there were no hooks at all stay without: of these nothing is known.
+    /// anew. Of connections that came while there were none, hooks know the address, the listener, the client identifier,
+    /// the version, and the user name that they have claimed, which counts for nothing where hooks find out who clients
+    /// are; but not what certificate or header they came with.
     pub fn set_hooks(&self, hooks: Hooks) {
         let (hooks, poster) = (Arc::new(hooks), self.engine.poster());
         self.gates.set_hooks(hooks.clone());

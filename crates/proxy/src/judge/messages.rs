@@ -1,13 +1,12 @@
 //! Messages, in both directions.
 
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::num::NonZeroU16;
-use std::sync::Arc;
 
 use mqway_codec::{PacketId, PacketType, PropertiesBuf, PropertyId, Publish, QoS, ReasonCode, Version};
 use mqway_hooks::{Denial, Event, Message, Outcome, Phase as HookPhase, RefusedPublish};
 
 use super::{Passage, Verdict};
+use crate::aliases::AliasError;
 use crate::flow::{Again, Story};
 use crate::pass::Then;
 use crate::{Counters, Direction, Observer};
@@ -16,7 +15,13 @@ impl<O: Observer> Passage<'_, O> {
     /// A PUBLISH: its alias is resolved, it is judged and changed, and answered here if it does not go on.
     pub(super) fn message(&mut self, publish: &Publish<'_>) -> Result<Verdict, Then> {
         let aliased = publish.properties.topic_alias();
-        let name: Option<Arc<str>> = aliased.map(|alias| self.resolve(publish, alias)).transpose()?;
+        let name = match aliased.map(|alias| self.guard.way(self.direction).aliases.resolve(publish, alias)) {
+            // Both sides know what it stands for.
+            Some(Err(AliasError::Unseen)) if !self.looks_at_messages() => return Ok(Verdict::Pass),
+            Some(Err(error)) => return Err(Then::Wrong(error.reason(), error.text())),
+            Some(Ok(name)) => Some(name),
+            None => None,
+        };
         if !self.looks_at_messages() && aliased.is_none() {
             return Ok(Verdict::Pass);
         }
@@ -40,12 +45,6 @@ impl<O: Observer> Passage<'_, O> {
             Outcome::Denied(denial) => self.refuse(publish, message.topic(), mark, &denial),
             Outcome::Go => self.go(publish, &message, aliased.is_some(), mark),
         }
-    }
-
-    /// The topic name that an alias stands for.
-    fn resolve(&mut self, publish: &Publish<'_>, alias: NonZeroU16) -> Result<Arc<str>, Then> {
-        let aliases = &mut self.guard.way(self.direction).aliases;
-        aliases.resolve(publish, alias).map_err(|error| Then::Wrong(error.reason(), error.text()))
     }
 
     /// What tells this message from any other that comes with its identifier.

@@ -17,6 +17,7 @@ use super::*;
 
 mod aliases;
 mod enhanced;
+mod entry;
 mod later;
 mod limits;
 mod noise;

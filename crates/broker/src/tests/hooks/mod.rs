@@ -1,6 +1,7 @@
 //! Hooks: that each is called where it is to be, and that what it says counts.
 
 mod enhanced;
+mod entry;
 mod login;
 mod owners;
 mod phases;

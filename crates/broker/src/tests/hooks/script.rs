@@ -198,6 +198,7 @@ impl Observe for Script {
             }
             Event::Acknowledged { topic, qos } => format!("{topic} {qos}"),
             Event::Dropped { topic, why } => format!("{topic} {why}"),
+            Event::Refused { failed, .. } => failed.to_string(),
             Event::Disconnected { by, reason, .. } => format!("{by:?} {:#04x}", reason.code()),
             Event::SessionTerminated { expired } => format!("expired {expired}"),
             _ => String::new(),

@@ -11,7 +11,7 @@ use super::script::{Does, Script};
 use crate::mail::Mail;
 use crate::tests::world::*;
 
-fn set_hooks(world: &mut World, hooks: Hooks) {
+pub fn set_hooks(world: &mut World, hooks: Hooks) {
     let (hooks, poster) = (Arc::new(hooks), world.sim.poster());
     for worker in 0..poster.workers() {
         assert!(poster.post(worker, Mail::Hooks(hooks.clone())).is_ok());
