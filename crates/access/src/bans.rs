@@ -4,6 +4,7 @@
 //! address alone: if they counted against the user name, anybody could shut anybody out.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -91,7 +92,6 @@ pub struct Full;
 /// All bans, and the counts that lead to more. Times are since any fixed moment.
 #[derive(Debug, Default)]
 pub struct Bans {
-    policy: Policy,
     bans: HashMap<Target, Ban>,
     /// How many bans there are for ranges of each number of leading bits.
     lengths: BTreeMap<u8, usize>,
@@ -107,13 +107,8 @@ pub struct Bans {
 
 impl Bans {
     /// None yet.
-    pub fn new(policy: Policy) -> Bans {
-        Bans { policy, ..Bans::default() }
-    }
-
-    /// Other rules for automatic bans; those that there are stay.
-    pub fn set_policy(&mut self, policy: Policy) {
-        self.policy = policy;
+    pub fn new() -> Bans {
+        Bans::default()
     }
 
     /// Bans `target`, or changes its ban.
@@ -178,19 +173,25 @@ impl Bans {
         })
     }
 
-    /// Somebody at `address` failed to authenticate. Whom that bans, if anybody.
-    pub fn failed(&mut self, address: IpAddr, now: Duration) -> Option<Target> {
-        let threshold = self.policy.failures.filter(|_| !self.policy.spared.contains(address))?;
+    /// Somebody at `address` failed to authenticate. Whom that bans by this policy, if anybody.
+    pub fn failed(&mut self, policy: &Policy, address: IpAddr, now: Duration) -> Option<Target> {
+        let threshold = policy.failures.filter(|_| !policy.spared.contains(address))?;
         let network = network(address);
         let many = self.failures.count(network, &threshold, now);
         many.then(|| self.ban_by_itself(Target::Address(network), Reason::Failures, &threshold, now))
             .flatten()
     }
 
-    /// A client has connected, authenticated, from `address`. Whom that bans, if anybody.
-    pub fn connected(&mut self, client_id: &str, address: Option<IpAddr>, now: Duration) -> Option<Target> {
-        let is_spared = address.is_some_and(|address| self.policy.spared.contains(address));
-        let threshold = self.policy.flapping.filter(|_| !is_spared)?;
+    /// A client has connected, authenticated, from `address`. Whom that bans by this policy, if anybody.
+    pub fn connected(
+        &mut self,
+        policy: &Policy,
+        client_id: &str,
+        address: Option<IpAddr>,
+        now: Duration,
+    ) -> Option<Target> {
+        let is_spared = address.is_some_and(|address| policy.spared.contains(address));
+        let threshold = policy.flapping.filter(|_| !is_spared)?;
         let many = self.connects.count(self.hasher.hash_one(client_id), &threshold, now);
         let target = || Target::Client(client_id.into());
         many.then(|| self.ban_by_itself(target(), Reason::Flapping, &threshold, now)).flatten()
@@ -263,6 +264,27 @@ impl Target {
             Target::Address(_) => "",
             Target::Client(name) | Target::User(name) => name,
         }
+    }
+}
+
+/// As the log has it: `203.0.113.0/24`, `client "pump"`, `user "ann"`.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Address(range) => range.fmt(f),
+            Target::Client(name) => write!(f, "client {name:?}"),
+            Target::User(name) => write!(f, "user {name:?}"),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reason::ByHand(words) => words,
+            Reason::Failures => "failed logins",
+            Reason::Flapping => "connecting too often",
+        })
     }
 }
 
@@ -389,57 +411,60 @@ mod tests {
     #[test]
     fn failures_within_the_time_ban_the_address() {
         let policy =
-            Policy { failures: after(3, 60), spared: "192.0.2.0/24".parse().unwrap(), ..Policy::default() };
-        let mut bans = Bans::new(policy);
+            &Policy { failures: after(3, 60), spared: "192.0.2.0/24".parse().unwrap(), ..Policy::default() };
+        let mut bans = Bans::new();
         let (bad, v6) = (address("203.0.113.9"), address("2001:db8::1"));
-        assert_eq!(bans.failed(bad, SECOND), None);
-        assert_eq!(bans.failed(bad, SECOND * 6), None);
-        assert_eq!(bans.failed(bad, SECOND * 11), None, "the first one is too long ago");
-        assert_eq!(bans.failed(bad, SECOND * 12), Some(range("203.0.113.9")));
+        assert_eq!(bans.failed(policy, bad, SECOND), None);
+        assert_eq!(bans.failed(policy, bad, SECOND * 6), None);
+        assert_eq!(bans.failed(policy, bad, SECOND * 11), None, "the first one is too long ago");
+        assert_eq!(bans.failed(policy, bad, SECOND * 12), Some(range("203.0.113.9")));
         let (_, ban) = bans.find(Some(bad), None, None, SECOND * 71).unwrap();
         assert_eq!((ban.reason.clone(), ban.until), (Reason::Failures, Some(SECOND * 72)));
         assert!(bans.find(Some(bad), None, None, SECOND * 72).is_none());
         for _ in 0..10 {
-            assert_eq!(bans.failed(address("192.0.2.1"), SECOND), None, "spared");
+            assert_eq!(bans.failed(policy, address("192.0.2.1"), SECOND), None, "spared");
         }
-        assert_eq!((bans.failed(v6, SECOND), bans.failed(v6, SECOND)), (None, None));
-        assert_eq!(bans.failed(address("2001:db8::2"), SECOND), Some(range("2001:db8::/64")));
+        assert_eq!((bans.failed(policy, v6, SECOND), bans.failed(policy, v6, SECOND)), (None, None));
+        assert_eq!(bans.failed(policy, address("2001:db8::2"), SECOND), Some(range("2001:db8::/64")));
         assert!(bans.find(Some(address("2001:db8::ffff")), None, None, SECOND).is_some());
     }
 
     #[test]
     fn a_client_that_flaps_is_banned_by_its_identifier() {
-        let mut bans = Bans::new(Policy { flapping: after(2, 5), ..Policy::default() });
-        assert_eq!(bans.connected("c", None, SECOND), None);
-        assert_eq!(bans.connected("d", None, SECOND), None);
-        assert_eq!(bans.connected("c", None, SECOND), Some(Target::Client("c".into())));
+        let policy = &Policy { flapping: after(2, 5), ..Policy::default() };
+        let mut bans = Bans::new();
+        assert_eq!(bans.connected(policy, "c", None, SECOND), None);
+        assert_eq!(bans.connected(policy, "d", None, SECOND), None);
+        assert_eq!(bans.connected(policy, "c", None, SECOND), Some(Target::Client("c".into())));
         assert!(bans.find(None, Some("c"), None, SECOND).is_some());
         assert!(bans.find(None, Some("d"), None, SECOND).is_none());
         bans.lift(&Target::Client("d".into()));
-        assert_eq!(bans.connected("d", None, SECOND), None, "forgotten with the lifting");
+        assert_eq!(bans.connected(policy, "d", None, SECOND), None, "forgotten with the lifting");
     }
 
     #[test]
     fn an_automatic_ban_does_not_shorten_one_by_hand() {
-        let mut bans = Bans::new(Policy { failures: after(1, 1), ..Policy::default() });
+        let policy = &Policy { failures: after(1, 1), ..Policy::default() };
+        let mut bans = Bans::new();
         bans.ban(range("203.0.113.9"), by_hand(None), SECOND).unwrap();
-        assert_eq!(bans.failed(address("203.0.113.9"), SECOND), None);
+        assert_eq!(bans.failed(policy, address("203.0.113.9"), SECOND), None);
         assert!(bans.find(Some(address("203.0.113.9")), None, None, SECOND * 100).is_some());
     }
 
     #[test]
     fn counts_and_bans_are_bounded() {
-        let mut bans =
-            Bans::new(Policy { failures: after(2, 60), flapping: after(1, 1), ..Policy::default() });
+        let policy = &Policy { failures: after(2, 60), flapping: after(1, 1), ..Policy::default() };
+        let mut bans = Bans::new();
         for n in 0..MAX_COUNTED as u32 * 3 {
-            let _ = bans.failed(IpAddr::from(n.to_be_bytes()), SECOND + Duration::from_micros(n.into()));
+            let _ =
+                bans.failed(policy, IpAddr::from(n.to_be_bytes()), SECOND + Duration::from_micros(n.into()));
             assert!(bans.failures.0.len() <= MAX_COUNTED);
         }
         let last = IpAddr::from((MAX_COUNTED as u32 * 3 - 1).to_be_bytes());
-        assert!(bans.failed(last, SECOND * 2).is_some(), "those of lately are not forgotten");
+        assert!(bans.failed(policy, last, SECOND * 2).is_some(), "those of lately are not forgotten");
 
         for n in 0..MAX_BANS + 10 {
-            let _ = bans.connected(&n.to_string(), None, SECOND);
+            let _ = bans.connected(policy, &n.to_string(), None, SECOND);
         }
         assert_eq!((bans.bans.len(), bans.left_out()), (MAX_BANS, 11));
         assert_eq!(bans.ban(Target::User("u".into()), by_hand(None), SECOND), Err(Full));

@@ -15,6 +15,9 @@ use mqway_transport::cidr::Cidr;
 /// The most addresses that are told apart. Those beyond share what one may do, until others have been quiet.
 pub const MAX_ADDRESSES: usize = 65_536;
 
+/// The longest that nothing is read of a connection to slow it down. Beyond that its keep alive would be in danger.
+pub const MAX_DELAY: Duration = Duration::from_secs(10);
+
 /// Addresses that have been quiet are looked for at most so often when there is no room: it takes a while.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -40,13 +43,14 @@ pub struct Bucket {
 /// What happens to what comes too fast.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Excess {
-    /// It is taken, and nothing more is read until it would have been in time.
+    /// It is taken, and nothing more is read until it would have been in time. What would take longer than
+    /// [`MAX_DELAY`] is refused.
     #[default]
     Delay,
-    /// It is thrown away (and acknowledged, where the protocol knows no other way).
-    Drop,
-    /// It is refused, or the connection is.
+    /// It is refused.
     Refuse,
+    /// The connection ends.
+    Close,
 }
 
 /// What to do with something that has come.
@@ -56,10 +60,10 @@ pub enum Pace {
     Go,
     /// Take it, and read nothing more for so long.
     Pause(Duration),
-    /// Throw it away.
-    Drop,
     /// Refuse it.
     Refuse,
+    /// End the connection.
+    Close,
 }
 
 /// What a client or an address may send.
@@ -85,7 +89,7 @@ pub struct Addresses {
     connects: Option<Rate>,
     limits: Limits,
     most: usize,
-    known: Mutex<Known>,
+    known: Arc<Mutex<Known>>,
     /// Stands for all addresses that there is no room for.
     others: Arc<Address>,
 }
@@ -135,15 +139,20 @@ impl Bucket {
         taken.map(drop).map_err(|_| Duration::from_nanos(wait))
     }
 
-    /// Takes `count` out even if they are not there; the time until it owes nothing.
-    pub fn owe(&self, rate: &Rate, count: u64, now: Duration) -> Duration {
+    /// Takes `count` out even if they are not there; the time until it owes nothing. If that were more than `most`, it
+    /// takes nothing.
+    ///
+    /// # Errors
+    /// How long it would have been.
+    pub fn owe(&self, rate: &Rate, count: u64, now: Duration, most: Duration) -> Result<Duration, Duration> {
         let (now, cost) = (since_start(now), nanoseconds(rate.cost, count));
-        let add = |full_at: u64| full_at.max(now).saturating_add(cost);
-        let before = self
-            .full_at
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| Some(add(full_at)))
-            .unwrap_or_else(|full_at| full_at);
-        Duration::from_nanos(add(before).saturating_sub(now).saturating_sub(rate.burst))
+        let mut wait = Duration::ZERO;
+        let taken = self.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| {
+            let full_at = full_at.max(now).saturating_add(cost);
+            wait = Duration::from_nanos(full_at.saturating_sub(now).saturating_sub(rate.burst));
+            (wait <= most).then_some(full_at)
+        });
+        taken.map(|_| wait).map_err(|_| wait)
     }
 
     /// Whether nothing has been taken out for long enough.
@@ -160,26 +169,32 @@ impl Flow {
         let wanted = [(&self.messages, &limits.messages, 1), (&self.bytes, &limits.bytes, bytes)];
         let limited =
             wanted.into_iter().filter_map(|(bucket, rate, count)| Some((bucket, rate.as_ref()?, count)));
-        let mut wait = Duration::ZERO;
+        let mut pause = Duration::ZERO;
         for (bucket, rate, count) in limited {
-            wait = wait.max(match limits.excess {
-                Excess::Delay => bucket.owe(rate, count, now),
-                Excess::Drop | Excess::Refuse => bucket.take(rate, count, now).err().unwrap_or_default(),
-            });
+            let taken = match limits.excess {
+                Excess::Delay => bucket.owe(rate, count, now, MAX_DELAY),
+                Excess::Refuse | Excess::Close => bucket.take(rate, count, now).map(|()| Duration::ZERO),
+            };
+            match (taken, limits.excess) {
+                (Ok(wait), _) => pause = pause.max(wait),
+                (Err(_), Excess::Close) => return Pace::Close,
+                (Err(_), Excess::Delay | Excess::Refuse) => return Pace::Refuse,
+            }
         }
-        match limits.excess {
-            _ if wait.is_zero() => Pace::Go,
-            Excess::Delay => Pace::Pause(wait),
-            Excess::Drop => Pace::Drop,
-            Excess::Refuse => Pace::Refuse,
-        }
+        if pause.is_zero() { Pace::Go } else { Pace::Pause(pause) }
     }
 }
 
 impl Addresses {
     /// Each address may connect at the rate `connects`, and send, by all its connections together, within `limits`.
     pub fn new(connects: Option<Rate>, limits: Limits) -> Addresses {
-        Addresses { connects, limits, most: MAX_ADDRESSES, known: Mutex::default(), others: Arc::default() }
+        Addresses { connects, limits, most: MAX_ADDRESSES, known: Arc::default(), others: Arc::default() }
+    }
+
+    /// With what is left for each by `before`, at other rates perhaps.
+    #[must_use]
+    pub fn after(self, before: &Addresses) -> Addresses {
+        Addresses { known: before.known.clone(), others: before.others.clone(), ..self }
     }
 
     /// A client connects from `address`. What is returned is to be asked about each of its messages.
@@ -187,11 +202,16 @@ impl Addresses {
     /// # Errors
     /// How long it should have waited: it is to be refused.
     pub fn connect(&self, address: IpAddr, now: Duration) -> Result<Arc<Address>, Duration> {
-        let entry = self.entry(network(address), now);
+        let entry = self.find(address, now);
         if let Some(rate) = &self.connects {
             entry.connects.take(rate, 1, now)?;
         }
         Ok(entry)
+    }
+
+    /// What is to be asked about each message of a client that is connected from `address` already.
+    pub fn find(&self, address: IpAddr, now: Duration) -> Arc<Address> {
+        self.entry(network(address), now)
     }
 
     /// A message of so many bytes has come from a connection of `address`.
@@ -283,9 +303,11 @@ mod tests {
     #[test]
     fn what_is_owed_is_paid_back_by_waiting() {
         let (bucket, rate) = (Bucket::default(), Rate::per_second(100).unwrap());
-        assert_eq!(bucket.owe(&rate, 100, SECOND), Duration::ZERO);
-        assert_eq!(bucket.owe(&rate, 50, SECOND), SECOND / 2);
-        assert_eq!(bucket.owe(&rate, 1, SECOND + SECOND / 2), SECOND / 100);
+        let owe = |count, now| bucket.owe(&rate, count, now, SECOND);
+        assert_eq!(owe(100, SECOND), Ok(Duration::ZERO));
+        assert_eq!(owe(50, SECOND), Ok(SECOND / 2));
+        assert_eq!(owe(51, SECOND), Err(SECOND + SECOND / 100));
+        assert_eq!(owe(1, SECOND + SECOND / 2), Ok(SECOND / 100));
     }
 
     #[test]
@@ -301,9 +323,11 @@ mod tests {
     #[test]
     fn each_way_to_deal_with_too_much() {
         let rate = Rate::new(1, SECOND, 1);
-        for (excess, pace) in
-            [(Excess::Delay, Pace::Pause(SECOND)), (Excess::Drop, Pace::Drop), (Excess::Refuse, Pace::Refuse)]
-        {
+        for (excess, pace) in [
+            (Excess::Delay, Pace::Pause(SECOND)),
+            (Excess::Refuse, Pace::Refuse),
+            (Excess::Close, Pace::Close),
+        ] {
             for limits in [
                 Limits { messages: rate, bytes: None, excess },
                 Limits { messages: None, bytes: rate, excess },
@@ -313,12 +337,15 @@ mod tests {
                 assert_eq!(flow.message(&limits, 1, SECOND), pace);
             }
         }
+        let (flow, limits) = (Flow::default(), Limits { bytes: rate, ..Limits::default() });
+        assert_eq!(flow.message(&limits, 12, SECOND), Pace::Refuse, "that would take too long");
+        assert_eq!(flow.message(&limits, 11, SECOND), Pace::Pause(MAX_DELAY));
         assert_eq!(Flow::default().message(&Limits::default(), usize::MAX, SECOND), Pace::Go);
     }
 
     #[test]
     fn connections_of_an_address_share_and_others_do_not() {
-        let limits = Limits { messages: Rate::new(1, SECOND, 2), bytes: None, excess: Excess::Drop };
+        let limits = Limits { messages: Rate::new(1, SECOND, 2), bytes: None, excess: Excess::Refuse };
         let addresses = Addresses::new(Rate::new(1, SECOND, 2), limits);
         let connect = |text: &str| addresses.connect(text.parse().unwrap(), SECOND);
         let (a, b) = (connect("192.0.2.1").unwrap(), connect("::ffff:192.0.2.1").unwrap());
@@ -328,7 +355,7 @@ mod tests {
         assert!(connect("2001:db8::3").is_err() && connect("2001:db8:0:1::1").is_ok());
         assert_eq!(addresses.message(&a, 1, SECOND), Pace::Go);
         assert_eq!(addresses.message(&b, 1, SECOND), Pace::Go);
-        assert_eq!(addresses.message(&a, 1, SECOND), Pace::Drop);
+        assert_eq!(addresses.message(&a, 1, SECOND), Pace::Refuse);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What this crate decides, as hooks for a broker or a proxy.
 
+mod banned;
 mod certificates;
 mod grants;
 mod passwords;
 mod permissions;
+mod rated;
 mod scram;
 mod service;
 mod token_gate;
@@ -11,10 +13,12 @@ mod tokens;
 mod topics;
 mod webhooks;
 
+pub use banned::{Banned, ByHand};
 pub use certificates::Certificates;
 pub use grants::{Granted, Grants};
 pub use passwords::Passwords;
 pub use permissions::Permissions;
+pub use rated::Rated;
 pub use scram::Scram;
 pub use service::{Kind, WebService};
 pub use token_gate::TokenGate;
