@@ -1,5 +1,7 @@
 //! From settings to hooks: who may connect to a server, and what each may do.
 
+mod bans;
+mod rates;
 mod services;
 mod tokens;
 mod topics;
@@ -12,7 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mqway_access::acl::Acl;
-use mqway_access::hook::{Certificates, Passwords, Permissions, Scram};
+use mqway_access::hook::{Banned, Certificates, Passwords, Permissions, Rated, Scram};
 use mqway_access::jwks::Jwks;
 use mqway_access::password::PasswordFile;
 use mqway_access::pool::Pool;
@@ -42,6 +44,8 @@ pub struct Guards {
     /// Topics are rewritten, or were for connections that may still be there.
     topics: bool,
     services: Services,
+    banned: Option<Arc<Banned>>,
+    rated: Option<Arc<Rated>>,
 }
 
 impl Guards {
@@ -52,6 +56,8 @@ impl Guards {
     pub fn of(settings: &Settings, makers: &[Maker], before: Option<&Guards>) -> Result<Guards, Failure> {
         let access = &settings.access;
         let mut guards = Guards { hooks: Hooks::new(), ..Guards::default() };
+        bans::add(settings, before, &mut guards)?;
+        rates::add(settings, before, &mut guards)?;
         if let Some(naming) = access.certificate_user {
             guards.hooks.add_authenticate(Arc::new(Certificates::new(naming)));
         }

@@ -15,6 +15,15 @@ pub struct Bytes(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seconds(pub Duration);
 
+/// So many in a time: `100` (a second), `100/s`, `600/m`, `5000/10s`; of bytes `1MiB/s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many: at least one.
+    pub count: u64,
+    /// In this time, which is not none.
+    pub period: Duration,
+}
+
 /// Longest time that makes sense anywhere: a year. Keeps later additions to a clock from overflowing.
 const LONGEST_SECONDS: f64 = 366.0 * 86_400.0;
 
@@ -64,6 +73,29 @@ impl FromStr for Seconds {
             }
             _ => Err(format!("{text:?} is no time in seconds; write 10, 2.5, 250ms, 10s or 5m")),
         }
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Rate, String> {
+        let bad = || format!("{text:?} is no rate; write 100, 100/s, 600/m or 1MiB/s");
+        let (count, period) = text.split_once('/').unwrap_or((text, "s"));
+        let count = count.trim().parse::<Bytes>().map_err(|_| bad())?.0;
+        let period = period.trim();
+        let number = if period.starts_with(|c: char| c.is_ascii_digit()) { "" } else { "1" };
+        let period = format!("{number}{period}").parse::<Seconds>().map_err(|_| bad())?.0;
+        match count == 0 || period.is_zero() {
+            true => Err(format!("{text:?} lets nothing through; raise it or leave it out")),
+            false => Ok(Rate { count, period }),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Rate, D::Error> {
+        deserializer.deserialize_any(Written(PhantomData))
     }
 }
 
@@ -122,6 +154,26 @@ mod tests {
         }
         for text in ["", "KiB", "-1", "1.5MiB", "64K", "1mib", "99999999999GiB", "١KiB"] {
             assert!(text.parse::<Bytes>().unwrap_err().contains("write 65536"), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_are_read_with_and_without_their_time() {
+        for (text, count, millis) in [
+            ("100", 100, 1_000),
+            ("100/s", 100, 1_000),
+            ("600 / m", 600, 60_000),
+            ("1/250ms", 1, 250),
+            ("5000/10s", 5_000, 10_000),
+            ("1MiB/s", 1 << 20, 1_000),
+        ] {
+            assert_eq!(text.parse(), Ok(Rate { count, period: Duration::from_millis(millis) }), "{text}");
+        }
+        for text in ["", "/s", "100/d", "0.5/s", "100/s/s", "-1/s"] {
+            assert!(text.parse::<Rate>().unwrap_err().contains("write 100"), "{text}");
+        }
+        for text in ["0", "1/0s"] {
+            assert!(text.parse::<Rate>().unwrap_err().contains("lets nothing through"), "{text}");
         }
     }
 

@@ -22,7 +22,7 @@ pub use known::keys_of;
 pub use services::{WebService, Webhooks};
 
 use crate::failure::Failure;
-use crate::quantity::{Bytes, Seconds};
+use crate::quantity::{Bytes, Rate, Seconds};
 
 /// The broker's file, with every key explained and commented out.
 pub const BROKER_FILE: &str = include_str!("settings/broker.toml");
@@ -42,6 +42,8 @@ pub struct Settings {
     pub topics: Vec<Topics>,
     pub web_service: WebService,
     pub webhooks: Webhooks,
+    pub bans: Bans,
+    pub rates: Rates,
     pub broker: Broker,
     pub limits: Limits,
     pub log: Log,
@@ -111,6 +113,7 @@ pub struct Access {
     pub refused_will: Option<RefusedWill>,
     pub answer_timeout: Option<Seconds>,
     pub unanswered: Option<Unanswered>,
+    pub max_waiting: Option<NonZeroUsize>,
 }
 
 /// Clients that show a JSON Web Token.
@@ -168,6 +171,47 @@ pub enum Retained {
     New,
     /// None.
     Never,
+}
+
+/// Who may not connect, and who may not for a while because of what was done.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Bans {
+    pub addresses: Option<Vec<String>>,
+    pub clients: Option<Vec<String>>,
+    pub users: Option<Vec<String>>,
+    pub failures: Option<usize>,
+    pub failures_within: Option<Seconds>,
+    pub failures_ban: Option<Seconds>,
+    pub flapping: Option<usize>,
+    pub flapping_within: Option<Seconds>,
+    pub flapping_ban: Option<Seconds>,
+    pub spare: Option<Vec<String>>,
+}
+
+/// How fast clients and addresses may connect and publish.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rates {
+    pub messages: Option<Rate>,
+    pub bytes: Option<Rate>,
+    pub address_connects: Option<Rate>,
+    pub address_messages: Option<Rate>,
+    pub address_bytes: Option<Rate>,
+    pub excess: Option<Excess>,
+    pub spare: Option<Vec<String>>,
+}
+
+/// What happens to what comes too fast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Excess {
+    /// Its sender is slowed down.
+    Delay,
+    /// It is refused.
+    Refuse,
+    /// The connection ends.
+    Close,
 }
 
 /// What happens to a PUBLISH that is not allowed, where the protocol has no answer for it.

@@ -49,6 +49,7 @@ pub fn wire(settings: &Settings) -> Result<Wired, Failure> {
     config.listeners = listeners;
     config.refusals = access::refusals(&settings.access);
     set(&mut config.limits.hook_time, settings.access.answer_timeout.map(|time| time.0));
+    set(&mut config.limits.hook_waiting, settings.access.max_waiting.map(NonZeroUsize::get));
     Ok(Wired { config, urls, grace: settings.limits.grace.map_or(GRACE, |time| time.0) })
 }
 

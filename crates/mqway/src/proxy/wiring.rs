@@ -56,6 +56,9 @@ pub fn wire(settings: &Settings) -> Result<Wired, Failure> {
     config.listeners = listeners;
     config.refusals = access::refusals(&settings.access);
     set(&mut config.limits.hook_time, settings.access.answer_timeout.map(|time| time.0));
+    if let Some(most) = settings.access.max_waiting {
+        config.limits.waiting = most.get().div_ceil(config.engine.workers.max(1)); // Each worker has its part.
+    }
     config.upstreams = upstreams(settings, config.limits.dial_time)?;
     Ok(Wired { config, urls, grace: limits.grace.map_or(GRACE, |time| time.0) })
 }

@@ -3,7 +3,9 @@
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use toml::de::{DeTable, DeValue};
 
-use super::{Access, Broker, Jwt, Limits, Listener, Log, Settings, Topics, Upstream, WebService, Webhooks};
+use super::{
+    Access, Bans, Broker, Jwt, Limits, Listener, Log, Rates, Settings, Topics, Upstream, WebService, Webhooks,
+};
 
 /// A key that does not exist.
 #[derive(Debug)]
@@ -73,6 +75,8 @@ pub fn keys_of(section: &str) -> &'static [&'static str] {
         "topics" => fields::<Topics>(),
         "web_service" => fields::<WebService>(),
         "webhooks" => fields::<Webhooks>(),
+        "bans" => fields::<Bans>(),
+        "rates" => fields::<Rates>(),
         "broker" => fields::<Broker>(),
         "limits" => fields::<Limits>(),
         "log" => fields::<Log>(),

@@ -8,6 +8,7 @@
 mod support;
 
 mod access;
+mod bans;
 mod bench;
 mod broker;
 mod broker_signals;
@@ -23,6 +24,7 @@ mod page;
 mod passwd;
 mod permissions;
 mod ping;
+mod rates;
 mod recorder;
 mod same;
 mod scram;
