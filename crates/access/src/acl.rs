@@ -28,7 +28,6 @@ use mqway_codec::{TopicFilter, TopicName};
 
 use matcher::{Entry, Matcher, Meeting, NONE, Use};
 use memo::Memo;
-pub(crate) use rule::Pattern;
 pub use rule::Subject;
 use rule::{Actions, Rule};
 pub(crate) use rule::{Condition, Effect, Pattern};

@@ -71,7 +71,7 @@ pub fn add(
         None => vec![TokenSource::Password, TokenSource::Bearer],
     };
     let mut tokens = Tokens::new(verifier.clone(), sources);
-    if access.password_file.is_some() {
+    if others_too {
         tokens = tokens.pass_others();
     }
     if jwt.assign_client_id == Some(true) {

@@ -1,12 +1,13 @@
 //! Who is banned, by hand or for what was done: in the broker, and in the proxy before a mosquitto that lets in everybody.
 //! Clients come from wherever their PROXY protocol header says.
 
-use crate::access::token;
+use crate::support::mint::{Mint, claims};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::mqway::{Proxy, Running};
 use crate::support::packets::{self, Connect, Level, V3_1_1, V5};
 use crate::support::process::run;
 use crate::support::{Kind, SOON, address, dial_tcp, eventually, websocket};
+use serde_json::json;
 use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
@@ -149,18 +150,20 @@ fn an_enhanced_authentication_is_no_way_around_a_ban() {
             format!("[jwt]\nsecret_file = '{}'\nmethod = 'JWT'\nmust_expire = false\n", secret.display());
         failures(files) + "users = ['mallory']\n" + &jwt
     };
+    let mut mint = Mint::start();
+    let mut token = |user| mint.forge(json!({ "alg": "HS256" }), &claims(user, 600, json!({})), Some(SECRET));
+    let (eve, mallory) = (token("eve"), token("mallory"));
     both(&settings, |server, _| {
-        let show = |user: &str| {
-            let token = token(SECRET, r#"{"alg":"HS256"}"#, &format!(r#"{{"sub":"{user}"}}"#));
+        let show = |token: &str| {
             let mut properties = vec![0x15];
             properties.extend(packets::string("JWT"));
             properties.push(0x16);
-            properties.extend(packets::string(&token));
+            properties.extend(packets::string(token));
             code(server, "203.0.113.7", &Connect { properties: &properties, ..called(V5, "c") })
         };
         // The password file does not know her.
-        assert_eq!(show("eve"), Some(LET_IN));
-        assert_eq!(show("mallory"), Some(BANNED));
+        assert_eq!(show(&eve), Some(LET_IN));
+        assert_eq!(show(&mallory), Some(BANNED));
     });
 }
 

@@ -26,6 +26,7 @@ mod permissions;
 mod ping;
 mod rates;
 mod recorder;
+mod reload;
 mod same;
 mod scram;
 mod services;

@@ -30,6 +30,7 @@ fn a_listener_that_others_can_reach_must_ask_who_they_are() {
 fn settings_arrive_where_they_hold() {
     let mut settings = at("tcp://127.0.0.1:0");
     settings.limits.max_packet = Some(Bytes(1000));
+    settings.access.max_waiting = NonZeroUsize::new(3);
     settings.broker = Broker {
         max_session_expiry: Some(Seconds(Duration::from_secs(60))),
         max_qos: Some(1),
@@ -41,6 +42,7 @@ fn settings_arrive_where_they_hold() {
     let config = wire(&settings).unwrap_or_else(|failure| panic!("{failure}")).config;
     assert_eq!((config.terms.maximum_packet, config.terms.session_expiry), (1000, 60));
     assert!(config.engine.limits.unread > 1000);
+    assert_eq!(config.limits.hook_waiting, 3);
     assert_eq!((config.terms.maximum_qos, config.limits.queue_bytes), (QoS::AtLeastOnce, 7));
     assert_eq!((config.limits.queue_full, config.sys_interval), (QueueFull::DropOldest, None));
 }

@@ -111,3 +111,14 @@ fn what_cannot_be_meant_is_told_with_how_to_mend_it() {
     let settings = Settings { upstreams: Vec::new(), ..with(on("tcp://:0")) };
     assert!(refused(&settings).starts_with("no server to bring clients to"));
 }
+
+#[test]
+fn each_worker_has_its_part_of_who_may_wait() {
+    let mut settings = with(on("tcp://:0"));
+    settings.access.max_waiting = NonZeroUsize::new(9);
+    for (workers, each) in [(1, 9), (4, 3), (20, 1)] {
+        settings.limits.workers = NonZeroUsize::new(workers);
+        let wired = wire(&settings).unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!(wired.config.limits.waiting, each, "{workers}");
+    }
+}
