@@ -6,6 +6,7 @@
 //! cargo run -- pub -t hello -m world -q 1 -i me        # in another terminal; then the first one says
 //! # accept tcp://127.0.0.1:1883
 //! # me: authenticate
+//! # me: admit
 //! # me: connected
 //! # me: session created
 //! # me: publish hello ...
@@ -17,8 +18,8 @@ use std::sync::Arc;
 
 use mqway::hooks::facts::Facts;
 use mqway::hooks::{
-    Accept, Authenticate, Authorize, Client, Denial, Event, Exchange, Filter, Later, Login, Message, Method,
-    Observe, Phase, Phases, Step, Subscription, Transform, Verdict,
+    Accept, Admit, Authenticate, Authorize, Client, Denial, Event, Exchange, Filter, Later, Login, Message,
+    Method, Observe, Phase, Phases, Step, Subscription, Transform, Verdict,
 };
 use mqway::{Plugin, PluginError, Program, Setup};
 
@@ -40,6 +41,7 @@ impl Plugin for Recorder {
         hooks.add_accept(Arc::new(Recorder));
         hooks.add_authenticate(Arc::new(Recorder));
         hooks.add_method(Arc::new(Recorder));
+        hooks.add_admit(Arc::new(Recorder));
         hooks.add_authorize(Arc::new(Recorder));
         hooks.add_transform(Arc::new(Recorder));
         hooks.add_observe(Arc::new(Recorder));
@@ -89,6 +91,17 @@ impl Exchange for Asked {
             false => Step::Continue(b"and?".to_vec()),
             true => Step::Done(None),
         }
+    }
+}
+
+impl Admit for Recorder {
+    fn name(&self) -> &str {
+        "recorder"
+    }
+
+    fn admit(&self, client: &mut Client, _: Later<'_>) -> Verdict {
+        record(&client.client_id, Phase::Admit, "");
+        Verdict::Pass
     }
 }
 

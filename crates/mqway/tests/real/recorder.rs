@@ -86,7 +86,8 @@ impl Tale<'_> {
 
 /// What is told of a client that comes.
 fn coming(client: &str, between: &[&str], session: &str) -> Vec<String> {
-    let mut lines = vec![format!("accept {LISTENER}"), format!("{client}: authenticate")];
+    let mut lines = vec![format!("accept {LISTENER}")];
+    lines.extend(["authenticate", "admit"].map(|line| format!("{client}: {line}")));
     lines.extend(between.iter().map(|line| format!("{client}: {line}")));
     lines.extend([format!("{client}: connected"), format!("{client}: session {session}")]);
     lines
@@ -124,7 +125,7 @@ fn tell_of_life(server: &Recorded, version: &str, is_broker: bool) {
         tale.goes_on(&expected.iter().map(String::as_str).collect::<Vec<_>>());
     };
 
-    // [`accept`, `authenticate`; the will is judged as a message; `connected`, `session created`]
+    // [`accept`, `authenticate`, `admit`; the will is judged as a message; `connected`, `session created`]
     assert!(!paho.connect("x", &url, version, false, will()));
     come(&mut tale, "x", &["publish gone"], "created");
     paho.subscribe("x", "a", 1);
@@ -168,6 +169,7 @@ fn tell_of_life(server: &Recorded, version: &str, is_broker: bool) {
         tale.goes_on(&[
             "accept tcp://127.0.0.1:0",
             "x: authenticate",
+            "x: admit",
             "x: session terminated",
             "x: connected",
         ]);
@@ -218,6 +220,7 @@ fn an_enhanced_authentication_is_told_step_by_step_and_so_is_the_next() {
             "accept tcp://127.0.0.1:0",
             first,
             "x: exchange two",
+            "x: admit",
             "x: connected",
             "x: session created",
         ]);
