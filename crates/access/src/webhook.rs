@@ -282,9 +282,12 @@ impl Shared {
         let (begun, count) = (Instant::now(), batch.len() as u64);
         let mut pause = FIRST_PAUSE;
         loop {
-            let target = self.lock().target.clone();
+            let (target, stop_by) = {
+                let state = self.lock();
+                (state.target.clone(), state.stop_by)
+            };
             pause = pause.min(target.settings.longest_pause);
-            let outcome = target.post(body.as_bytes(), self.lock().stop_by);
+            let outcome = target.post(body.as_bytes(), stop_by);
             let (mut state, web) = (self.lock(), &target.web);
             match outcome {
                 Outcome::Taken => {

@@ -118,6 +118,24 @@ fn a_service_that_is_down_costs_bounded_memory() {
 }
 
 #[test]
+fn nobody_waits_for_a_batch_on_its_way() {
+    let (server, _) = server(|_| Reply::Silence);
+    let settings = WebhookSettings { linger: Duration::ZERO, ..settings(&server) };
+    let reach = Reach { timeout: PATIENCE * 4, ..settings.reach.clone() };
+    let webhook = Arc::new(start(WebhookSettings { reach, ..settings }));
+    webhook.send(&json!({ "n": 1 }));
+    until("it is on its way", || server.requests() == 1);
+    let (done, is_done) = std::sync::mpsc::channel();
+    let sends = webhook.clone();
+    thread::spawn(move || {
+        sends.send(&json!({ "n": 2 }));
+        done.send(sends.counters()).unwrap();
+    });
+    let counters = is_done.recv_timeout(PATIENCE).expect("it is taken at once");
+    assert_eq!(counters.waiting, 2);
+}
+
+#[test]
 fn what_cannot_be_delivered_for_too_long_is_dropped() {
     let (server, _) = server(|_| Reply::Close);
     let settings =
