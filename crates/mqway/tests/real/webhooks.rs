@@ -233,6 +233,31 @@ fn a_service_that_is_down_costs_events_and_no_memory() {
 }
 
 #[test]
+fn a_service_that_hangs_holds_up_nobody_and_no_end() {
+    let gate = Arc::new(AtomicBool::new(false));
+    let open = gate.clone();
+    let service = WebService::start(move |_| {
+        eventually(PATIENCE * 2, || open.load(Ordering::Relaxed));
+        taken()
+    });
+    let settings = format!(
+        "[webhooks]\nurl = '{}'\nlinger = 0\ntimeout = 300\nevents = ['published', 'stop']\nmax_payload = 9\n\
+         [limits]\ngrace = 1\n",
+        service.url()
+    );
+    Told::both(&settings, |mut told| {
+        let before = service.count();
+        let mut client = told.connected("c");
+        publish_some(&mut client, 0..1);
+        assert!(eventually(PATIENCE, || service.count() > before));
+        publish_some(&mut client, 1..200);
+        assert_eq!((told.counter("sent"), told.counter("waiting")), (0, 200));
+        assert_eq!(told.server.program.terminate().code(), Some(0), "it does not wait for ever");
+    });
+    gate.store(true, Ordering::Relaxed);
+}
+
+#[test]
 fn a_reload_loses_no_event_and_no_connection() {
     let settings = |url: &str| {
         format!(
