@@ -13,7 +13,7 @@ use mqway_session::server::{Receiver, acknowledge};
 
 use crate::config::QueueFull;
 use crate::counters::Tally;
-use crate::delivery::{Content, Delivery, Identifiers};
+use crate::delivery::{Content, Delivery, Identifiers, KeptPacket, Spare};
 use crate::guest::Hooked;
 use crate::loads::LoadId;
 use crate::mail::{Mail, Parcel};
@@ -34,6 +34,7 @@ pub(crate) struct Desk {
     /// Bytes that this worker may send before so much waits in the engine that each receiver gets less room.
     room: usize,
     pub writer: Writer,
+    pub spare: Spare,
     /// Who is asked and told, if there is anybody.
     pub hooked: Option<Box<Hooked>>,
     /// For other workers, by worker; sent at the end of the tick.
@@ -98,6 +99,7 @@ impl Desk {
             full: enough,
             room: usize::MAX,
             writer: Writer::default(),
+            spare: Spare::default(),
             hooked: Hooked::new(&shared.hooks),
             parcels: shared.on_the_way.iter().map(|_| Vec::new()).collect(),
             shared,
@@ -225,7 +227,7 @@ impl Desk {
     /// Takes a message to a session that is at home here.
     #[inline]
     pub fn deliver(&mut self, io: &mut Io<Mail>, to: SessionRef, draft: &mut Draft<'_>, grant: &Grant) {
-        let Desk { sessions, writer, tally, shared, hooked, room, full, unfinished, .. } = self;
+        let Desk { sessions, writer, tally, shared, hooked, room, full, unfinished, spare, .. } = self;
         let Some(home) = sessions.find(to) else { return };
         if let Some(local) = home.local() {
             if local.try_send(draft.shared()).is_err() {
@@ -248,7 +250,7 @@ impl Desk {
             }
             None
         } else {
-            match keep(&mut Books { tally, shared, hooked }, home, qos, draft, grant, io.now()) {
+            match keep(&mut Books { tally, shared, hooked, spare }, home, qos, draft, grant, io.now()) {
                 Kept::Sent(id) => Some(id),
                 // What waits before it may be what can be sent now.
                 Kept::Waits => return self.pump(io, to),
@@ -438,6 +440,7 @@ struct Books<'a> {
     tally: &'a mut Tally,
     shared: &'a Shared,
     hooked: &'a mut Option<Box<Hooked>>,
+    spare: &'a mut Spare,
 }
 
 /// Adds a message of QoS 1 or 2 to a session, within its limits and behind those before it.
@@ -452,9 +455,12 @@ fn keep(
     grant: &Grant,
     now: Duration,
 ) -> Kept {
-    let Books { tally, shared, hooked } = books;
+    let Books { tally, shared, hooked, spare } = books;
     let limits = &shared.limits;
-    let size = draft.size();
+    let retain = grant.retain(draft);
+    let special = retain || grant.share.is_some() || grant.identifiers != Identifiers::None;
+    let packet = if special { None } else { draft.packet() };
+    let size = if packet.is_some() { KeptPacket::SIZE } else { draft.size() };
     let is_full =
         |home: &Home| home.state.queued() >= limits.queue_messages || home.bytes + size > limits.queue_bytes;
     // What has expired must not take the place of what has not.
@@ -484,17 +490,16 @@ fn keep(
     home.bytes += size;
     Tally::more(&mut tally.stored, 1);
     Tally::more(&mut tally.stored_bytes, size as u64);
-    let retain = grant.retain(draft);
-    let special = retain || grant.share.is_some() || grant.identifiers != Identifiers::None;
-    let delivery = if special {
-        Delivery::special(draft.shared(), retain, &grant.identifiers, grant.share)
-    } else {
-        draft.delivery()
+    let delivery = match packet {
+        Some((version, packet)) => Delivery::Packet(spare.keep(version, packet)),
+        None if special => Delivery::special(draft.shared(), retain, &grant.identifiers, grant.share),
+        None => Delivery::Message(draft.shared()),
     };
     if !home.blocked
-        && let Some(id) = home.state.ready()
+        && let Some(ready) = home.state.ready()
     {
-        home.state.send(id, qos, delivery);
+        let id = ready.id();
+        ready.send(qos, delivery);
         return Kept::Sent(id);
     }
     match home.state.push(qos, delivery) {
@@ -543,6 +548,7 @@ pub(crate) fn release(tally: &mut Tally, shared: &Shared, home: &mut Home, deliv
 pub(crate) fn release_row(
     tally: &mut Tally,
     shared: &Shared,
+    spare: &mut Spare,
     home: &mut Home,
     receiver: &Receiver,
     bytes: &[u8],
@@ -552,6 +558,7 @@ pub(crate) fn release_row(
         messages += 1;
         size += delivery.size();
         unload(shared, home.load, delivery.share());
+        spare.take_back(delivery);
     });
     home.bytes = home.bytes.saturating_sub(size);
     Tally::less(&mut tally.stored, messages);

@@ -27,12 +27,16 @@ pub(crate) enum Delivery {
 
 /// A small packet.
 pub(crate) struct KeptPacket {
-    /// Bytes that it is counted for: those of the message.
-    size: u16,
     version: Version,
     len: u8,
     bytes: [u8; KeptPacket::MOST],
 }
+
+/// What packets were kept in that are done with, for those to come: the next is taken while it is still in the cache, and
+/// the allocator is not asked.
+#[derive(Default)]
+#[expect(clippy::vec_box, reason = "each goes out as it came in, and what is kept does not move")]
+pub(crate) struct Spare(Vec<Box<KeptPacket>>);
 
 /// A message with what few have.
 #[derive(Debug)]
@@ -95,7 +99,7 @@ impl Delivery {
     #[inline]
     pub fn size(&self) -> usize {
         match self {
-            Delivery::Packet(kept) => usize::from(kept.size),
+            Delivery::Packet(_) => KeptPacket::SIZE,
             Delivery::Message(message) => message.size(),
             Delivery::Special(special) => special.message.size(),
         }
@@ -153,18 +157,12 @@ fn content(message: &Message) -> Content<'_> {
 }
 
 impl KeptPacket {
-    /// Bytes of the largest packet: with them it fits into what the allocator gives for 128.
-    pub const MOST: usize = 124;
+    /// Bytes of the largest packet.
+    pub const MOST: usize = 126;
 
-    /// A copy of a PUBLISH without flags and properties, whose message is counted for so many bytes. `None`: it is too
-    /// large.
-    #[inline]
-    pub fn new(version: Version, packet: &[u8], size: usize) -> Option<Box<KeptPacket>> {
-        let (size, len) = (size.try_into().ok()?, packet.len().try_into().ok()?);
-        let mut kept = Box::new(KeptPacket { size, version, len, bytes: [0; KeptPacket::MOST] });
-        kept.bytes.get_mut(..packet.len())?.copy_from_slice(packet);
-        Some(kept)
-    }
+    /// Bytes that each is counted for: what it takes, with its place in a session. So nobody looks at it, who knows where
+    /// it lies in memory, only to say that it is done with.
+    pub const SIZE: usize = 128 + 32;
 
     fn bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
@@ -175,6 +173,33 @@ impl KeptPacket {
         match decode(self.version, self.bytes()) {
             Ok(Packet::Publish(publish)) => publish,
             _ => Publish::new("", &[]),
+        }
+    }
+}
+
+impl Spare {
+    /// So many stay, half a MiB; the others go back to the allocator.
+    const MOST: usize = 4096;
+
+    /// Keeps a copy of a PUBLISH without flags and properties, of [`KeptPacket::MOST`] bytes at the most.
+    #[inline]
+    pub fn keep(&mut self, version: Version, packet: &[u8]) -> Box<KeptPacket> {
+        let new = || Box::new(KeptPacket { version, len: 0, bytes: [0; KeptPacket::MOST] });
+        let mut kept = self.0.pop().unwrap_or_else(new);
+        let packet = &packet[..packet.len().min(KeptPacket::MOST)];
+        kept.version = version;
+        kept.len = packet.len() as u8;
+        kept.bytes[..packet.len()].copy_from_slice(packet);
+        kept
+    }
+
+    /// Takes what a delivery was kept in that is done with.
+    #[inline]
+    pub fn take_back(&mut self, delivery: Delivery) {
+        if let Delivery::Packet(kept) = delivery
+            && self.0.len() < Spare::MOST
+        {
+            self.0.push(kept);
         }
     }
 }
@@ -230,7 +255,7 @@ mod tests {
                 (sent.qos, sent.packet_id) = (QoS::ExactlyOnce, PacketId::new(9));
                 let mut packet = Vec::new();
                 sent.encode(version, &mut packet).unwrap();
-                let delivery = Delivery::Packet(KeptPacket::new(version, &packet, 0).unwrap());
+                let delivery = Delivery::Packet(Spare::default().keep(version, &packet));
                 let Content { raw, topic, payload, .. } = delivery.content();
                 assert_eq!((raw, topic, payload), (Some((version, &packet[..])), sent.topic, sent.payload));
                 let message = delivery.message();
@@ -241,13 +266,23 @@ mod tests {
     }
 
     #[test]
-    fn small_packets_are_kept_and_no_others() {
-        for len in [0, 1, KeptPacket::MOST - 1, KeptPacket::MOST] {
-            assert_eq!(KeptPacket::new(Version::V5, &vec![7; len], 0).unwrap().bytes(), vec![7; len]);
+    fn what_a_packet_was_kept_in_shows_nothing_of_it_to_the_next() {
+        let mut spare = Spare::default();
+        for len in [KeptPacket::MOST, 7, 0, 8] {
+            let packet = vec![len as u8; len];
+            let kept = spare.keep(Version::V5, &packet);
+            assert_eq!(kept.bytes(), packet);
+            spare.take_back(Delivery::Packet(kept));
+            assert_eq!(spare.0.len(), 1);
         }
-        for len in [KeptPacket::MOST + 1, 255, 256, 256 + 7] {
-            assert!(KeptPacket::new(Version::V5, &vec![7; len], 0).is_none());
-        }
+    }
+
+    #[test]
+    fn so_many_are_spare_and_no_more() {
+        let mut spare = Spare::default();
+        let all: Vec<_> = (0..Spare::MOST + 1).map(|_| spare.keep(Version::V5, b"x")).collect();
+        all.into_iter().for_each(|kept| spare.take_back(Delivery::Packet(kept)));
+        assert_eq!(spare.0.len(), Spare::MOST);
     }
 
     #[test]

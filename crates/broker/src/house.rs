@@ -12,7 +12,7 @@ use mqway_session::server::{Acknowledged, Event, Fault, Incoming};
 use crate::clients::{Author, Open, Publishing, Timer};
 use crate::counters::Tally;
 use crate::deliver::{Desk, release, release_row};
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Spare};
 use crate::guest::Hooked;
 use crate::mail::Mail;
 use crate::message::{Draft, Message};
@@ -81,7 +81,7 @@ impl House {
         let (mut used, mut room) = (0, false);
         let then = loop {
             let (rest, before) = (&bytes[used..], self.answer.len());
-            let Desk { sessions, tally, shared, hooked, .. } = &mut self.desk;
+            let Desk { sessions, tally, shared, hooked, spare, .. } = &mut self.desk;
             let Some(home) = sessions.find(session) else {
                 break Then::Leave(ReasonCode::NORMAL_DISCONNECTION);
             };
@@ -116,7 +116,7 @@ impl House {
                     self.answered(io, conn, apart, before);
                 }
             } else if hooked.is_none()
-                && let row @ 1.. = release_row(tally, shared, home, &open.receiver, rest)
+                && let row @ 1.. = release_row(tally, shared, spare, home, &open.receiver, rest)
             {
                 tally.packets_received += row as u64;
                 used += row * Decoder::BARE_ACK;
@@ -124,7 +124,7 @@ impl House {
             } else if let Some(ack) = open.receiver.take_bare_ack(&mut home.state, rest, &mut self.answer) {
                 tally.packets_received += 1;
                 used += Decoder::BARE_ACK;
-                room |= settle(tally, shared, hooked, home, ack);
+                room |= settle(tally, shared, hooked, spare, home, ack);
                 self.answered(io, conn, apart, before);
             } else {
                 let served = self.serve_other(io, conn, open, rest, &mut room);
@@ -160,7 +160,7 @@ impl House {
         room: &mut bool,
     ) -> Result<usize, Then> {
         let (version, session) = (open.receiver.version(), open.session);
-        let Desk { sessions, tally, shared, hooked, .. } = &mut self.desk;
+        let Desk { sessions, tally, shared, hooked, spare, .. } = &mut self.desk;
         let Some(home) = sessions.find(session) else {
             return Err(Then::Leave(ReasonCode::NORMAL_DISCONNECTION));
         };
@@ -177,7 +177,7 @@ impl House {
                     Some(_) => self.judged(io, &incoming, None, &mut publishing.author)?,
                 }
             }
-            Event::Acknowledged(ack) => *room |= settle(tally, shared, hooked, home, ack),
+            Event::Acknowledged(ack) => *room |= settle(tally, shared, hooked, spare, home, ack),
             Event::Subscribe(subscribe) => {
                 let judged = self.judge_subscribe(io, session, &subscribe)?;
                 self.subscribe(version, session, &subscribe, &judged).map_err(Then::End)?;
@@ -437,6 +437,7 @@ fn settle(
     tally: &mut Tally,
     shared: &Shared,
     hooked: &mut Option<Box<Hooked>>,
+    spare: &mut Spare,
     home: &mut Home,
     ack: Acknowledged<Delivery>,
 ) -> bool {
@@ -453,6 +454,7 @@ fn settle(
         if hooked.is_some() {
             tell_settled(hooked, home, delivery.topic(), qos, reason);
         }
+        spare.take_back(delivery);
     }
     room
 }

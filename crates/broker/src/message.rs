@@ -8,7 +8,7 @@ use mqway_engine::Blob;
 use mqway_session::server::Incoming;
 
 use crate::Payload;
-use crate::delivery::{Delivery, KeptPacket};
+use crate::delivery::KeptPacket;
 use crate::payload::LARGE;
 use crate::shared::SessionRef;
 use crate::writer::is_5;
@@ -163,15 +163,12 @@ impl<'a> Draft<'a> {
         size(self.topic, self.payload, self.properties)
     }
 
-    /// What a session keeps that was granted nothing special: the packet that it came in, if that is small and nobody else
-    /// keeps it.
+    /// The packet that it came in, if a session may keep that instead of the message: it is small, and nobody else keeps it.
     #[inline]
-    pub fn delivery(&mut self) -> Delivery {
-        let packet = self.raw.filter(|_| self.last && self.shared.is_none());
-        match packet.and_then(|packet| KeptPacket::new(self.version, packet, self.size())) {
-            Some(kept) => Delivery::Packet(kept),
-            None => Delivery::Message(self.shared()),
-        }
+    pub fn packet(&self) -> Option<(Version, &'a [u8])> {
+        let alone = self.last && self.shared.is_none();
+        let packet = self.raw.filter(|packet| alone && packet.len() <= KeptPacket::MOST)?;
+        Some((self.version, packet))
     }
 
     /// The message to be kept by somebody: copied out of the buffer once, however many keep it.

@@ -45,4 +45,4 @@ mod outbound;
 pub mod server;
 
 pub use inbound::{Arrival, Inbound};
-pub use outbound::{Drained, Full, Outbound, Outgoing, UnknownId};
+pub use outbound::{Drained, Full, Outbound, Outgoing, Ready, UnknownId};

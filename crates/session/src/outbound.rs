@@ -64,6 +64,10 @@ enum State<M, K> {
     Free,
 }
 
+impl<M, K> Entry<M, K> {
+    const FREE: Entry<M, K> = Entry { id: PacketId::MIN, state: State::Free };
+}
+
 /// Something to be sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outgoing<'a, M> {
@@ -83,6 +87,13 @@ pub enum Outgoing<'a, M> {
         /// The identifier of the message that it completes.
         id: PacketId,
     },
+}
+
+/// A place in the window, and the identifier that goes with it: see [`Outbound::ready`].
+#[derive(Debug)]
+pub struct Ready<'a, M, K = ()> {
+    outbound: &'a mut Outbound<M, K>,
+    id: PacketId,
 }
 
 /// What is left when the session is gone.
@@ -108,6 +119,32 @@ pub struct UnknownId;
 /// The queue is full; the message is given back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Full<M>(pub M);
+
+impl<M, K> Ready<'_, M, K> {
+    /// The packet identifier.
+    #[inline]
+    pub fn id(&self) -> PacketId {
+        self.id
+    }
+
+    /// Takes the place with a message of QoS 1 or 2, which the caller sends now: [`Outbound::next_outgoing`] will not give
+    /// it.
+    #[inline]
+    pub fn send(self, qos: QoS, message: M) {
+        debug_assert!(qos != QoS::AtMostOnce, "QoS 0 is not kept");
+        let Ready { outbound, id } = self;
+        outbound.last_id = id.value();
+        // First a place and then what is in it. Pushed as a whole, it would go there by way of the stack, and in wider pieces
+        // than it was written in, for which the processor waits until all that it wrote before is in its cache.
+        outbound.window.push_back(Entry::FREE);
+        if let Some(entry) = outbound.window.back_mut() {
+            *entry = Entry { id, state: State::Published { qos, message, dup: true } };
+        }
+        outbound.in_flight += 1;
+        outbound.sent += 1;
+        outbound.quota -= 1;
+    }
+}
 
 impl<M, K> Outbound<M, K> {
     /// Nothing to send, and no connection. At most `queue_limit` messages wait beside those in flight.
@@ -162,25 +199,15 @@ impl<M, K> Outbound<M, K> {
         Ok(())
     }
 
-    /// The identifier for [`Outbound::send`], if a message that came now would be sent at once: nothing else has to go
-    /// first, and the receiver has room.
+    /// A place for a message that is sent at once, if nothing else has to go first and the receiver has room.
     #[inline]
-    pub fn ready(&mut self) -> Option<PacketId> {
+    pub fn ready(&mut self) -> Option<Ready<'_, M, K>> {
         // [MQTT-4.6.0-1], [MQTT-4.9.0-2]
-        if self.queue.is_empty() && self.has_room() { self.free_id() } else { None }
-    }
-
-    /// Adds a message of QoS 1 or 2 that is sent at once, under the identifier that [`Outbound::ready`] has just given.
-    /// It need not be looked for by [`Outbound::next_outgoing`].
-    #[inline]
-    pub fn send(&mut self, id: PacketId, qos: QoS, message: M) {
-        debug_assert!(qos != QoS::AtMostOnce, "QoS 0 is not kept");
-        debug_assert!(self.queue.is_empty() && self.has_room(), "others go first");
-        self.last_id = id.value();
-        self.window.push_back(Entry { id, state: State::Published { qos, message, dup: true } });
-        self.in_flight += 1;
-        self.sent += 1;
-        self.quota = self.quota.saturating_sub(1);
+        if !self.queue.is_empty() || !self.has_room() {
+            return None;
+        }
+        let id = self.free_id()?;
+        Some(Ready { outbound: self, id })
     }
 
     /// Adds a message that was accepted before, and came out by [`Outbound::drain`], whether or not the queue is full.

@@ -97,10 +97,12 @@ impl Rig {
             Step::SendNow(qos) => {
                 let message = self.pushed.len() as u32;
                 self.pushed.push((*qos, message));
+                let queued = self.out.queued();
                 match self.out.ready() {
-                    Some(id) => {
-                        assert_eq!(self.out.queued(), 0, "nothing is overtaken");
-                        self.out.send(id, *qos, message);
+                    Some(ready) => {
+                        assert_eq!(queued, 0, "nothing is overtaken");
+                        let id = ready.id();
+                        ready.send(*qos, message);
                         self.forward.push_back(Packet::Publish { id, qos: *qos, dup: false, message });
                     }
                     None => self.out.push(*qos, message).unwrap(),

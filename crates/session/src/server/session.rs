@@ -5,7 +5,7 @@ use core::time::Duration;
 use mqway_codec::{PacketId, PacketType, QoS, ReasonCode, Version};
 
 use super::{Fault, Granted, NEVER, Sender, Terms, Will, acknowledge};
-use crate::{Drained, Full, Inbound, Outbound, Outgoing};
+use crate::{Drained, Full, Inbound, Outbound, Outgoing, Ready};
 
 /// What outlives a client's connections: messages under way in both directions, and how it ends. `M` is a message on
 /// its way to the client. Subscriptions are kept where they are looked up.
@@ -185,20 +185,13 @@ impl<M> Session<M> {
             .map_err(|Full(message)| message)
     }
 
-    /// The identifier for [`Session::send`], if a message that came now would be sent at once.
+    /// A place for a message that is sent at once, if it need not wait: for others, for room, or for a connection.
     #[inline]
-    pub fn ready(&mut self) -> Option<PacketId> {
+    pub fn ready(&mut self) -> Option<Ready<'_, M>> {
         if self.window == 0 {
             return None; // There is no connection.
         }
         made(&mut self.outbound, self.queue_limit, self.window).ready()
-    }
-
-    /// Adds a message of QoS 1 or 2 that is sent at once, under the identifier that [`Session::ready`] has just given:
-    /// [`Session::next_outgoing`] will not give it.
-    #[inline]
-    pub fn send(&mut self, id: PacketId, qos: QoS, message: M) {
-        made(&mut self.outbound, self.queue_limit, self.window).send(id, qos, message);
     }
 
     /// Takes the oldest message that waits: to make room for a newer one.
@@ -276,13 +269,19 @@ impl<M> Session<M> {
 /// What is under way to a client, from the first message on.
 #[inline]
 fn made<M>(outbound: &mut Option<Box<Outbound<M>>>, queue_limit: usize, window: u16) -> &mut Outbound<M> {
-    outbound.get_or_insert_with(|| {
-        let mut outbound = Box::new(Outbound::new(queue_limit));
-        if window > 0 {
-            outbound.connected(window);
-        }
-        outbound
-    })
+    match outbound {
+        Some(outbound) => outbound,
+        None => outbound.insert(make(queue_limit, window)),
+    }
+}
+
+#[cold]
+fn make<M>(queue_limit: usize, window: u16) -> Box<Outbound<M>> {
+    let mut outbound = Box::new(Outbound::new(queue_limit));
+    if window > 0 {
+        outbound.connected(window);
+    }
+    outbound
 }
 
 fn seconds(seconds: u32) -> Duration {
