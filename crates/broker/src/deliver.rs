@@ -32,7 +32,7 @@ pub(crate) struct Desk {
     /// Bytes in the engine above which it says that a receiver is blocked, and when it isn't any more.
     pub full: usize,
     /// Bytes that this worker may send before so much waits in the engine that each receiver gets less room.
-    room: usize,
+    pub room: usize,
     pub writer: Writer,
     pub spare: Spare,
     /// Who is asked and told, if there is anybody.
@@ -119,6 +119,12 @@ impl Desk {
     #[inline]
     pub fn enough(&self) -> usize {
         enough(self.full, self.room)
+    }
+
+    /// Bytes in the engine above which QoS 0 for such a receiver is dropped.
+    #[inline]
+    pub fn burst(&self) -> usize {
+        burst(self.enough(), self.room)
     }
 
     /// A number for the next draft.
@@ -241,12 +247,9 @@ impl Desk {
         let kept = qos > QoS::AtMostOnce;
         let blob = if kept || home.conn.is_some() { draft.blob(kept) } else { None };
         let id = if qos == QoS::AtMostOnce {
-            if home.blocked {
-                let burst = if *room == 0 { most } else { most * BURST };
-                if home.conn.is_some_and(|conn| io.queued(conn) > burst) {
-                    tally.dropped_slow += 1;
-                    return tell_dropped(hooked, home, draft.topic, "dropped_slow");
-                }
+            if home.blocked && home.conn.is_some_and(|conn| io.queued(conn) > burst(most, *room)) {
+                tally.dropped_slow += 1;
+                return tell_dropped(hooked, home, draft.topic, "dropped_slow");
             }
             None
         } else {
@@ -280,7 +283,7 @@ impl Desk {
         };
         match written {
             Ok(waiting) => {
-                tally.sent(draft.payload.len());
+                tally.sent(1, draft.payload.len());
                 *room = room.saturating_sub(letter.copied());
                 if waiting > most && !home.blocked {
                     // The rest has time until the engine has sent some of it.
@@ -338,7 +341,7 @@ impl Desk {
             };
             match written {
                 Ok(waiting) => {
-                    tally.sent(payload.len());
+                    tally.sent(1, payload.len());
                     *room = room.saturating_sub(letter.copied());
                     if waiting > enough(*full, *room) {
                         // The rest has time until the engine has sent some of it.
@@ -423,6 +426,11 @@ impl Desk {
 /// What is enough for one receiver where the engine holds `full` at the most, and there is `room` for so much in all.
 fn enough(full: usize, room: usize) -> usize {
     if room == 0 { full.min(ENOUGH_IN_A_CROWD) } else { full }
+}
+
+/// What is too much of QoS 0 for one receiver for which so much is enough.
+fn burst(enough: usize, room: usize) -> usize {
+    if room == 0 { enough } else { enough.saturating_mul(BURST) }
 }
 
 /// What became of a message of QoS 1 or 2 for a session.
@@ -576,9 +584,9 @@ fn unload(shared: &Shared, load: Option<LoadId>, share: Option<ShareId>) {
 
 impl Tally {
     #[inline]
-    fn sent(&mut self, bytes: usize) {
-        self.packets_sent += 1;
-        self.publishes_sent += 1;
+    pub fn sent(&mut self, packets: u64, bytes: usize) {
+        self.packets_sent += packets;
+        self.publishes_sent += packets;
         self.publish_bytes_sent += bytes as u64;
     }
 

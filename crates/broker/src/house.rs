@@ -19,6 +19,7 @@ use crate::message::{Draft, Message};
 use crate::offer::tell_dropped;
 use crate::payload::Payload;
 use crate::retained::{Publisher, Sweep, retain};
+use crate::row::{End, Row};
 use crate::sessions::Home;
 use crate::shared::{Agreed, SessionRef, Shared};
 
@@ -26,9 +27,11 @@ use crate::shared::{Agreed, SessionRef, Shared};
 pub(crate) struct House {
     pub shared: Arc<Shared>,
     pub desk: Desk,
-    cache: RouteCache<SessionRef, Agreed>,
+    pub cache: RouteCache<SessionRef, Agreed>,
     /// The properties of a message, where some are left out.
     kept: PropertiesBuf,
+    /// Of the row that is being served.
+    ends: Vec<End>,
     /// Answers to the packets that are being served: more than one only where they need not be sent apart.
     pub answer: Vec<u8>,
     pub sweep: Sweep,
@@ -68,6 +71,7 @@ impl House {
             shared,
             cache: RouteCache::new(ROUTES, ROUTE_BYTES),
             kept: PropertiesBuf::new(),
+            ends: Vec::new(),
             answer: Vec::new(),
             sweep: Sweep::default(),
         }
@@ -81,6 +85,10 @@ impl House {
         let (mut used, mut room) = (0, false);
         let then = loop {
             let (rest, before) = (&bytes[used..], self.answer.len());
+            if let row @ 1.. = self.serve_row(io, open, rest) {
+                used += row;
+                continue;
+            }
             let Desk { sessions, tally, shared, hooked, spare, .. } = &mut self.desk;
             let Some(home) = sessions.find(session) else {
                 break Then::Leave(ReasonCode::NORMAL_DISCONNECTION);
@@ -147,6 +155,27 @@ impl House {
             self.replay(io, session);
         }
         (used, then)
+    }
+
+    /// Serves the messages of QoS 0 in a row at the start of `bytes`. Returns the length of all; 0 if there is no row, or
+    /// hooks want to see each.
+    #[inline]
+    fn serve_row(&mut self, io: &mut Io<Mail>, open: &mut Open, bytes: &[u8]) -> usize {
+        let (version, session) = (open.receiver.version(), open.session);
+        let Some(Publishing { familiar, author }) = open.publishing.as_deref_mut() else { return 0 };
+        if bytes.first() != Some(&0x30) || self.desk.hooked.is_some() || !self.desk.sessions.lives(session) {
+            return 0;
+        }
+        let (limit, mut ends) = (self.shared.terms.maximum_packet, std::mem::take(&mut self.ends));
+        let len = match Row::gather(familiar, version, limit, bytes, &mut ends) {
+            Some(row) => {
+                self.take_row(io, &row, author);
+                row.len()
+            }
+            None => 0,
+        };
+        self.ends = ends;
+        len
     }
 
     /// Serves the packet at the start of `bytes`, of any kind. Returns its length, 0 if it is not whole. `room` is set if
@@ -283,7 +312,7 @@ impl House {
 
     /// Whether clients may publish to a topic.
     #[inline]
-    fn is_open(&self, topic: &str) -> bool {
+    pub(crate) fn is_open(&self, topic: &str) -> bool {
         let levels = self.shared.limits.topic_levels;
         let too_deep = topic.len() >= levels && too_many_levels(topic, levels);
         !topic.starts_with(SYS) && !too_deep

@@ -32,6 +32,7 @@ mod message;
 mod offer;
 mod payload;
 mod retained;
+mod row;
 mod server;
 mod sessions;
 mod shared;

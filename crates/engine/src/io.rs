@@ -102,9 +102,9 @@ impl<M> Io<M> {
     /// Sends many whole packets that lie one behind the other. Only for a connection that does not frame packets:
     /// see [`Io::frames_packets`].
     #[inline]
-    pub fn send_run(&mut self, conn: ConnId, packets: &[u8]) {
+    pub fn send_run(&mut self, conn: ConnId, packets: &[u8]) -> usize {
         debug_assert!(!self.frames_packets(conn), "packets of a WebSocket are sent one by one");
-        self.send(conn, packets);
+        self.push(conn, packets, |stack, bytes, out| stack.send(bytes, out))
     }
 
     /// Sends one packet that lies in two parts: what differs between receivers, and what they share. Returns how many
@@ -176,10 +176,10 @@ impl<M> Io<M> {
         id: ConnId,
         bytes: &[u8],
         framed: impl FnOnce(&mut mqway_transport::Stack, &[u8], &mut Vec<u8>),
-    ) {
-        let Some(conn) = self.table.find(id) else { return };
+    ) -> usize {
+        let Some(conn) = self.table.find(id) else { return 0 };
         if conn.phase != Phase::Open || conn.flags.shut {
-            return;
+            return 0;
         }
         let plain = &mut conn.waiting.buffers().plain;
         self.pool.lend(plain);
@@ -191,6 +191,7 @@ impl<M> Io<M> {
             conn.flags.dirty = true;
             self.dirty.push(id);
         }
+        conn.queued()
     }
 
     /// Whether each packet must be sent by its own [`Io::send`], because the connection is a WebSocket.

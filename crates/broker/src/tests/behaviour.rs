@@ -34,6 +34,41 @@ fn every_version_reaches_every_other_with_the_lower_qos_of_both() {
 }
 
 #[test]
+fn messages_in_a_row_reach_everybody_in_order_whatever_else_is_subscribed() {
+    for (workers, version) in [(1, Version::V3_1_1), (1, Version::V5), (2, Version::V5)] {
+        let mut world = World::new(1, workers, Config::default());
+        let publisher = world.connected(version, "publisher");
+        let receivers = ALL.map(|version| world.connected(version, &format!("to {version}")));
+        let own = SubscribeOptions { no_local: version == Version::V5, ..QOS_2 };
+        world.subscribe(publisher, &[("a", own)]);
+        let mut rounds = 0;
+        let mut round = |world: &mut World, copies: usize| {
+            rounds += 1;
+            let before = world.counts();
+            let sent: Vec<_> = (0..100).map(|number| format!("a {rounds}.{number}")).collect();
+            sent.iter().for_each(|text| world.send(publisher, message("a", &text[2..], QoS::AtMostOnce)));
+            world.settle();
+            for receiver in receivers {
+                assert_eq!(world.got(receiver), sent);
+            }
+            assert_eq!(world.got(publisher), if own.no_local { Vec::new() } else { sent });
+            let after = world.counts();
+            assert_eq!(after.publishes_received - before.publishes_received, 100);
+            assert_eq!(after.publishes_sent - before.publishes_sent, 100 * copies as u64);
+        };
+        receivers.iter().for_each(|receiver| _ = world.subscribe(*receiver, &[("a", QOS_1)]));
+        let copies = 3 + usize::from(!own.no_local);
+        round(&mut world, copies);
+        world.subscribe_with(receivers[2], &[("a", QOS_0)], Some(7));
+        round(&mut world, copies);
+        let member = world.connected(Version::V5, "member");
+        world.subscribe(member, &[("$share/group/a", QOS_0)]);
+        round(&mut world, copies + 1);
+        assert_eq!(world.got(member).len(), 100);
+    }
+}
+
+#[test]
 fn large_messages_come_whole_to_one_and_to_many() {
     let mut world = world();
     let publishers = ALL.map(|version| world.connected(version, &format!("p{version}")));
