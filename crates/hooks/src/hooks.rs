@@ -10,7 +10,7 @@ use crate::later::Said;
 use crate::login::Changes;
 use crate::{
     Accept, Admit, Answer, Answers, Authenticate, Authorize, Client, Denial, Event, Exchange, Filter, Later,
-    Login, Message, Method, Observe, Phase, Phases, Step, Subscription, Transform, Verdict,
+    Login, Message, Method, Observe, Phase, Phases, Step, Subscription, Transform, Verdict, Waiting,
 };
 
 mod entry;
@@ -75,8 +75,8 @@ pub struct Progress {
     part: usize,
     /// The hook that is next for the part that is not decided.
     hook: usize,
-    /// The turn that an answer is awaited for.
-    turn: Option<u32>,
+    /// What is waited for, while an answer is.
+    waiting: Option<Waiting>,
     answer: Option<Answer>,
     /// The most that is granted to the part that was decided or asked about last, if it is a subscription.
     granted: Option<QoS>,
@@ -134,9 +134,9 @@ impl Dialogue {
 impl Progress {
     /// The answer of a turn has come. Whether it was waited for: then the packet is to be shown again.
     pub fn answered(&mut self, turn: u32, answer: Answer) -> bool {
-        let awaited = self.turn == Some(turn);
+        let awaited = self.awaits() == Some(turn);
         if awaited {
-            self.turn = None;
+            self.waiting = None;
             self.answer = Some(answer);
         }
         awaited
@@ -144,7 +144,7 @@ impl Progress {
 
     /// The turn that is waited for.
     pub fn awaits(&self) -> Option<u32> {
-        self.turn
+        self.waiting.as_ref().map(|waiting| waiting.turn)
     }
 
     /// The packet is shown, or shown again.
@@ -189,7 +189,7 @@ impl Progress {
 
     /// Hooks are others now: what was half asked is asked anew.
     pub fn start_over(&mut self) {
-        let waits = self.turn.take().is_some() || self.answer.take().is_some();
+        let waits = self.waiting.take().is_some() || self.answer.take().is_some();
         if waits {
             self.hook = 0;
             self.granted_meanwhile = None;
@@ -465,7 +465,7 @@ impl Hooks {
         answers: &Arc<dyn Answers>,
         mut ask: impl FnMut(usize, &mut Client, &mut S, Later<'_>) -> Option<Result<Verdict, Denial>>,
     ) -> Decision {
-        if let Some(turn) = progress.turn {
+        if let Some(turn) = progress.awaits() {
             return Decision::Outcome(Outcome::Wait(turn));
         }
         let mut hook = std::mem::take(&mut progress.hook);
@@ -498,8 +498,9 @@ impl Hooks {
                 }
                 Some(Ok(Verdict::Later(waiting))) => {
                     progress.hook = hook;
-                    progress.turn = Some(waiting.turn);
-                    return Decision::Outcome(Outcome::Wait(waiting.turn));
+                    let turn = waiting.turn;
+                    progress.waiting = Some(waiting);
+                    return Decision::Outcome(Outcome::Wait(turn));
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Answers that come later, from another thread.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use mqway_codec::QoS;
 
@@ -47,7 +47,9 @@ impl Later<'_> {
     /// looked at, so that order stays; others are not held up.
     pub fn ticket(self) -> (Ticket, Waiting) {
         let Later { to, client, turn } = self;
-        (Ticket { to: Some(to.clone()), client, turn }, Waiting { turn })
+        let awaited = Arc::default();
+        let ticket = Ticket { to: Some(to.clone()), client, turn, awaited: Arc::downgrade(&awaited) };
+        (ticket, Waiting { turn, _awaited: awaited })
     }
 }
 
@@ -55,6 +57,8 @@ impl Later<'_> {
 #[derive(Debug)]
 pub struct Waiting {
     pub(crate) turn: u32,
+    /// Kept by who waits, as long as it does.
+    pub(crate) _awaited: Arc<()>,
 }
 
 /// Answers one question, from any thread, once. One that is dropped without an answer says that there will be none.
@@ -63,6 +67,7 @@ pub struct Ticket {
     to: Option<Arc<dyn Answers>>,
     client: u64,
     turn: u32,
+    awaited: Weak<()>,
 }
 
 /// What a [`Ticket`] was answered with.
@@ -102,6 +107,11 @@ impl fmt::Debug for Answer {
 }
 
 impl Ticket {
+    /// Whether anybody still waits for the answer: if not, what it would cost can be saved.
+    pub fn is_awaited(&self) -> bool {
+        self.awaited.strong_count() > 0
+    }
+
     /// No opinion: the next hook is asked.
     pub fn pass(self) {
         self.answer(Said::Pass);

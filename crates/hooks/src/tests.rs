@@ -426,6 +426,45 @@ fn whom_no_hook_knows_is_let_in_only_where_anybody_is() {
 }
 
 #[test]
+fn a_ticket_knows_whether_anybody_waits() {
+    let says = Says::later();
+    let mut hooks = Hooks::new();
+    hooks.add_authenticate(says.clone());
+    let connect = Connect::new(Version::V5, "x");
+    let is_awaited = || says.ticket().is_awaited();
+    let waiting = || {
+        let mut scene = Scene::new();
+        let outcome = scene.login(&hooks, &mut Login::new(&connect), RefusedWill::Refuse);
+        assert!(matches!(outcome, Outcome::Wait(_)));
+        scene
+    };
+    let scene = waiting();
+    assert!(is_awaited());
+    drop((waiting(), scene));
+    assert!(!is_awaited(), "its connection has ended");
+    let mut scene = waiting();
+    let turn = scene.progress.awaits().unwrap();
+    scene.progress.answered(turn, Answer::none());
+    assert!(!is_awaited(), "its time was over");
+    let mut scene = waiting();
+    scene.progress.start_over();
+    assert!(!is_awaited(), "others are asked now");
+}
+
+#[test]
+fn a_change_that_panics_when_its_answer_has_come_is_a_no() {
+    let says = Says::later();
+    let mut hooks = Hooks::new();
+    hooks.add_authenticate(says.clone());
+    let (connect, mut scene) = (Connect::new(Version::V5, "x"), Scene::new());
+    let _ = scene.login(&hooks, &mut Login::new(&connect), RefusedWill::Refuse);
+    says.ticket().allow_with(|_, _| panic!("on purpose"));
+    assert!(scene.hear());
+    let outcome = scene.login(&hooks, &mut Login::new(&connect), RefusedWill::Refuse);
+    assert!(matches!(outcome, Outcome::Denied(Denial { ends: true, .. })));
+}
+
+#[test]
 fn a_hook_that_panics_ends_its_connection_only() {
     struct Panics;
     impl Authorize for Panics {

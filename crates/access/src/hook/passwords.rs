@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -15,6 +16,12 @@ const RECENT: usize = 100_000;
 /// For how long they are.
 const RECENT_TIME: Duration = Duration::from_secs(600);
 
+/// Bytes of names and passwords that wait to be checked.
+const MOST_WAITING: usize = 64 * 1024 * 1024;
+
+/// What part of the bytes that are left one client may take: so that long ones leave room for those that are as usual.
+const PART: usize = 16;
+
 /// Authenticates by user name and password, from a [`PasswordFile`].
 ///
 /// A client without a user name is none of its business. Where a WebSocket client has none in its CONNECT, those of
@@ -23,6 +30,8 @@ pub struct Passwords {
     file: Arc<PasswordFile>,
     recent: Arc<Recent>,
     pool: Arc<Pool>,
+    /// Bytes that wait.
+    waiting: Arc<AtomicUsize>,
     began: Instant,
     /// Users that are not in the file are left to the hooks behind.
     pass_unknown: bool,
@@ -35,7 +44,8 @@ impl Passwords {
     /// If the system has no random numbers.
     pub fn new(file: PasswordFile, pool: Arc<Pool>) -> Result<Passwords, Randomness> {
         let recent = Arc::new(Recent::new(RECENT, RECENT_TIME)?);
-        Ok(Passwords { file: Arc::new(file), recent, pool, began: Instant::now(), pass_unknown: false })
+        let (waiting, began) = (Arc::default(), Instant::now());
+        Ok(Passwords { file: Arc::new(file), recent, pool, waiting, began, pass_unknown: false })
     }
 
     /// Leaves users that are not in the file to the hooks behind, instead of refusing them.
@@ -50,6 +60,7 @@ impl Passwords {
     #[must_use]
     pub fn after(mut self, before: &Passwords) -> Passwords {
         self.recent = before.recent.clone();
+        self.waiting = before.waiting.clone();
         self.began = before.began;
         self
     }
@@ -66,23 +77,55 @@ impl Authenticate for Passwords {
             client.user_name = Some(user.into());
             return Verdict::Allow;
         }
+        let Some(held) = Held::take(&self.waiting, user.len() + password.len()) else { return too_many() };
         let (file, recent) = (self.file.clone(), self.recent.clone());
         let (began, pass_unknown) = (self.began, self.pass_unknown);
         let (ticket, waiting) = later.ticket();
-        let job = move || match recent.check(&file, &user, &password, began.elapsed()) {
-            Checked::Right => ticket.allow_with(move |client, _| client.user_name = Some(user.into())),
-            Checked::UnknownUser if pass_unknown => ticket.pass(),
-            Checked::UnknownUser => ticket.deny(wrong("password: no such user")),
-            Checked::WrongPassword => ticket.deny(wrong("password: another one")),
+        let job = move || {
+            let _held = held;
+            // A crowd that has left, or whose time is over, must not keep others waiting.
+            if !ticket.is_awaited() {
+                return;
+            }
+            match recent.check(&file, &user, &password, began.elapsed()) {
+                Checked::Right => ticket.allow_with(move |client, _| client.user_name = Some(user.into())),
+                Checked::UnknownUser if pass_unknown => ticket.pass(),
+                Checked::UnknownUser => ticket.deny(wrong("password: no such user")),
+                Checked::WrongPassword => ticket.deny(wrong("password: another one")),
+            }
         };
         match self.pool.submit(Box::new(job)) {
             Ok(()) => Verdict::Later(waiting),
             // With the job its ticket is lost, whose turn nobody has begun to wait for.
-            Err(_) => {
-                Verdict::Deny(Denial::new(ReasonCode::ServerBusy, "password: too many are being checked"))
-            }
+            Err(_) => too_many(),
         }
     }
+}
+
+/// Bytes of a client that waits.
+struct Held {
+    of: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Held {
+    /// `None` if that is too much for one client, as things are.
+    fn take(of: &Arc<AtomicUsize>, bytes: usize) -> Option<Held> {
+        let left = |taken| MOST_WAITING.saturating_sub(taken) / PART;
+        let add = |taken| (bytes <= left(taken)).then_some(taken + bytes);
+        of.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).ok()?;
+        Some(Held { of: of.clone(), bytes })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.of.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+fn too_many() -> Verdict {
+    Verdict::Deny(Denial::new(ReasonCode::ServerBusy, "password: too many are being checked"))
 }
 
 /// What the client hears is the same for both.
@@ -161,6 +204,43 @@ mod tests {
             assert_eq!(denial.reason, ReasonCode::BadUserNameOrPassword);
         }
         assert_eq!(rehearsal.login(&connect(None, None)).unwrap_err().reason, ReasonCode::NotAuthorized);
+    }
+
+    /// Nobody who would hear an answer.
+    struct Nowhere;
+
+    impl mqway_hooks::Answers for Nowhere {
+        fn answer(&self, _: u64, _: u32, _: mqway_hooks::Answer) {}
+    }
+
+    #[test]
+    fn a_crowd_that_has_left_keeps_nobody_waiting() {
+        let pool = Arc::new(Pool::start("test", 1, 10_000).unwrap());
+        let hooks = hooks(false, pool);
+        let answers: Arc<dyn mqway_hooks::Answers> = Arc::new(Nowhere);
+        let crowd = connect(Some("bob"), Some(b"x"));
+        for number in 0..5_000 {
+            let mut client = Client::new(number, "mqtt://:1883".into(), Default::default());
+            let (mut login, mut progress) = (Login::new(&crowd), mqway_hooks::Progress::default());
+            let refused = mqway_hooks::RefusedWill::Refuse;
+            let outcome = hooks.login(&mut client, &mut login, &mut progress, &answers, refused);
+            assert!(matches!(outcome, mqway_hooks::Outcome::Wait(_)));
+        }
+        // A rehearsal waits for a minute; to check all of them takes minutes.
+        Rehearsal::new(hooks).login(&connect(Some("ann"), Some(b"secret"))).unwrap();
+    }
+
+    #[test]
+    fn long_credentials_that_wait_leave_room_for_those_of_others() {
+        let waiting = Arc::default();
+        let mut crowd = Vec::new();
+        while let Some(held) = Held::take(&waiting, 128 * 1024) {
+            crowd.push(held);
+        }
+        assert!((400..512).contains(&crowd.len()), "{}", crowd.len());
+        crowd.extend((0..20_000).map(|_| Held::take(&waiting, 40).unwrap()));
+        drop(crowd);
+        assert_eq!(waiting.load(Ordering::Relaxed), 0);
     }
 
     #[test]

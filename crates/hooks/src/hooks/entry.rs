@@ -151,9 +151,11 @@ impl Hooks {
                 outcome
             }
             Decision::AllowWith(change) => {
-                change(client, login);
                 client.standing = Standing::Proven;
-                Outcome::Go
+                super::outcome(guard("that answered later", || {
+                    change(client, login);
+                    Ok(())
+                }))
             }
             Decision::Nobody if self.anonymous => {
                 client.standing = Standing::Anonymous;
