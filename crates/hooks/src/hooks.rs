@@ -38,6 +38,9 @@ pub struct Hooks {
     wanted: Phases,
     /// Whether a client may connect of whom no hook has an opinion.
     pub anonymous: bool,
+    /// Whether such a client may bring a user name or a password, which then stands as it says: only where nobody is there
+    /// to look at them.
+    pub unproven_names: bool,
     /// What is said when a hook promised an answer and none came in time.
     pub unanswered: Unanswered,
 }
@@ -214,7 +217,7 @@ impl fmt::Debug for Hooks {
 impl Hooks {
     /// None: everything passes, and nothing costs anything.
     pub fn new() -> Hooks {
-        Hooks { anonymous: true, ..Hooks::default() }
+        Hooks { anonymous: true, unproven_names: true, ..Hooks::default() }
     }
 
     /// Adds a hook behind those that are there.

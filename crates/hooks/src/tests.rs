@@ -426,6 +426,25 @@ fn whom_no_hook_knows_is_let_in_only_where_anybody_is() {
 }
 
 #[test]
+fn a_name_that_nobody_vouches_for_is_nobody_s_where_names_are_looked_at() {
+    let mut hooks = Hooks::new();
+    hooks.add_authenticate(Says::now([]));
+    let mut named = Connect::new(Version::V5, "x");
+    named.user_name = Some("admin");
+    let mut proven = Connect::new(Version::V5, "x");
+    proven.password = Some(b"guessed");
+    let log_in =
+        |hooks: &Hooks, connect| Scene::new().login(hooks, &mut Login::new(connect), RefusedWill::Refuse);
+    assert_eq!(log_in(&hooks, &named), Outcome::Go, "nobody is there to look");
+    hooks.unproven_names = false;
+    for connect in [&named, &proven] {
+        let Outcome::Denied(denial) = log_in(&hooks, connect) else { panic!("let in") };
+        assert_eq!(denial.reason, ReasonCode::BadUserNameOrPassword);
+    }
+    assert_eq!(log_in(&hooks, &Connect::new(Version::V5, "x")), Outcome::Go);
+}
+
+#[test]
 fn a_ticket_knows_whether_anybody_waits() {
     let says = Says::later();
     let mut hooks = Hooks::new();

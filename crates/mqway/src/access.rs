@@ -79,6 +79,7 @@ impl Guards {
         guards.topics = topics::add(&settings.topics, before, &mut guards.hooks)?;
         guards.load_plugins(&settings.plugins, makers)?;
         guards.hooks.anonymous = access.allow_anonymous.unwrap_or(!asks_who(settings));
+        guards.hooks.unproven_names = !asks_who(settings);
         if let Some(tokens) = tokens {
             tokens::guard_upgrades(&settings.jwt, &tokens, &mut guards.hooks);
         }

@@ -157,12 +157,13 @@ impl Hooks {
                     Ok(())
                 }))
             }
-            Decision::Nobody if self.anonymous => {
-                client.standing = Standing::Anonymous;
-                Outcome::Go
-            }
             Decision::Nobody => {
-                let reason = match login.user_name.is_some() || login.password.is_some() {
+                let says_who = login.user_name.is_some() || login.password.is_some();
+                let reason = match says_who {
+                    _ if self.anonymous && (self.unproven_names || !says_who) => {
+                        client.standing = Standing::Anonymous;
+                        return Outcome::Go;
+                    }
                     true => ReasonCode::BadUserNameOrPassword,
                     false => ReasonCode::NotAuthorized,
                 };
