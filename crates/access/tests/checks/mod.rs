@@ -65,8 +65,8 @@ pub fn token(input: &[u8]) {
         Err(refusal) => {
             let told = refusal.to_string();
             assert!(!told.chars().any(char::is_control), "{told:?}");
-            // Names of claims are the configuration's.
-            let parts = text.split('.').filter(|part| part.len() > 16);
+            // Our own words have spaces, which base64url has not.
+            let parts = text.split('.').filter(|part| part.len() > 16 && !part.contains(' '));
             assert!(parts.into_iter().all(|part| !told.contains(part)), "{told}");
         }
     }
