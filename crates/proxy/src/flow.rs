@@ -113,7 +113,7 @@ impl Flow {
 
     /// Whether acknowledgements all pass.
     pub fn is_idle(&self) -> bool {
-        self.under_way.is_empty()
+        self.under_way.is_empty() && self.turns.iter().flatten().all(|turns| turns.0.is_empty())
     }
 
     /// What was decided of a message before, if it is one that has come before.
@@ -207,8 +207,11 @@ impl Flow {
         let Some(flight) = self.under_way.get_mut(&packet_id) else { return pass };
         let accepted = !reason.is_error();
         let (fate, ends) = match (flight.stage, packet_type) {
-            (Stage::Passed(_), PacketType::Pubrec) => (Fate::Pass, !accepted),
-            (Stage::Passed(_), _) => (Fate::Pass, true),
+            (Stage::Passed(QoS::ExactlyOnce), PacketType::Pubrec) => (Fate::Pass, !accepted),
+            (Stage::Passed(QoS::ExactlyOnce), PacketType::Pubcomp)
+            | (Stage::Passed(QoS::AtLeastOnce), PacketType::Puback) => (Fate::Pass, true),
+            // Said of a message that had this identifier before, and was repeated.
+            (Stage::Passed(_), _) => return pass,
             (Stage::Lowered, PacketType::Puback) => {
                 flight.stage = Stage::Ours;
                 (Fate::Instead(Answer::new(PacketType::Pubrec, packet_id, reason)), !accepted)
@@ -226,7 +229,7 @@ impl Flow {
         Concluded { fate, story: story.map(|story| (story, reason)) }
     }
 
-    /// The answers whose turn has come behind the receiver's PUBACK or PUBREC, which was passed on.
+    /// The answers whose turn has come behind the receiver's PUBACK or PUBREC, or behind one in its place.
     pub fn turns_behind(&mut self, packet_type: PacketType, packet_id: PacketId) -> Vec<Answer> {
         let turn = match packet_type {
             PacketType::Puback => 0,

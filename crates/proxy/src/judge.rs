@@ -314,20 +314,19 @@ impl<O: Observer> Passage<'_, O> {
             return Ok(Verdict::Pass);
         }
         let concluded = flow.acknowledged(packet_type, ack.packet_id, ack.reason);
-        let (verdict, passed) = match concluded.fate {
-            Fate::Pass => (Verdict::Pass, Some(packet_type)),
-            Fate::Swallow => (Verdict::Take, None),
+        let verdict = match concluded.fate {
+            Fate::Pass => Verdict::Pass,
+            Fate::Swallow => Verdict::Take,
             Fate::Instead(answer) => {
-                let version = self.version();
-                let flow = &mut self.guard.way(messages).flow;
                 self.behind = flow.turns_behind(answer.packet_type, answer.packet_id);
-                self.context.scratch = encode_answer(answer, version, None);
-                (Verdict::Replace, None)
+                self.context.scratch = encode_answer(answer, self.version(), None);
+                Verdict::Replace
             }
         };
-        if let Some(packet_type) = passed {
-            self.behind = self.guard.way(messages).flow.turns_behind(packet_type, ack.packet_id);
-        }
+        // Others may have waited also for one that goes no further: for a message that was repeated after its end, and
+        // whose identifier another one has now.
+        let flow = &mut self.guard.way(messages).flow;
+        self.behind.extend(flow.turns_behind(packet_type, ack.packet_id));
         match concluded.story {
             None => {}
             Some((Story::Acknowledged(topic, qos), _)) => {

@@ -113,6 +113,21 @@ fn towards_an_upstream_answers_wait_for_their_turn() {
 }
 
 #[test]
+fn an_acknowledgement_of_what_had_the_identifier_before_holds_nobody_up() {
+    for stray in [PacketType::Pubrec, PacketType::Pubcomp] {
+        let mut flow = Flow::in_order();
+        // Before, it was that of a message of QoS 2, which was repeated and is over.
+        flow.goes(id(1), (Q1, Q1), 7, None);
+        assert_eq!(flow.stays(id(2), Q1, 8, ReasonCode::Success), None);
+        assert_eq!(acknowledged(&mut flow, stray, 1), Fate::Pass);
+        assert_eq!(acknowledged(&mut flow, PacketType::Puback, 1), Fate::Pass);
+        assert!(!flow.is_idle(), "somebody waits for their turn");
+        assert_eq!(flow.turns_behind(PacketType::Puback, id(1)), [answer(PacketType::Puback, 2)]);
+        assert!(flow.is_idle());
+    }
+}
+
+#[test]
 fn what_is_kept_for_observers_is_bounded() {
     let mut flow = Flow::default();
     let large = vec![0; KEPT - 10];

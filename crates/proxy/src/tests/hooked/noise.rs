@@ -1,7 +1,7 @@
 //! Two sides that keep to the rules, at random, around hooks that deny and change at random: neither side may ever see
 //! a rule broken, and everything that was begun comes to its end.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use mqway_hooks::Ticket;
@@ -99,11 +99,11 @@ struct Player {
     is_client: bool,
     unread: Vec<u8>,
     /// By identifier: messages, and requests.
-    sent: HashMap<u16, (Sent, Vec<u8>)>,
+    sent: BTreeMap<u16, (Sent, Vec<u8>)>,
     /// The order of QoS 1 messages whose PUBACK is to come.
     unacknowledged: VecDeque<u16>,
     /// QoS 2 messages of the other side whose PUBREL is to come.
-    received: HashMap<u16, u8>,
+    received: BTreeMap<u16, u8>,
     /// Answers that are still to be given, in order.
     due: VecDeque<Vec<u8>>,
     next: u16,
@@ -116,9 +116,9 @@ impl Player {
             version,
             is_client,
             unread: Vec::new(),
-            sent: HashMap::new(),
+            sent: BTreeMap::new(),
             unacknowledged: VecDeque::new(),
-            received: HashMap::new(),
+            received: BTreeMap::new(),
             due: VecDeque::new(),
             next: 0,
         }
@@ -160,9 +160,11 @@ impl Player {
             }
             1 if self.version != Version::V5 => {
                 // Old clients and brokers repeat within a connection.
-                let again = self.sent.values().find(|(sent, _)| matches!(sent, Sent::Publish(_)));
-                if let Some((_, packet)) = again {
-                    let mut packet = packet.clone();
+                let begun = self.sent.values().filter(|(sent, _)| matches!(sent, Sent::Publish(_)));
+                let begun: Vec<_> = begun.map(|(_, packet)| packet).collect();
+                let which = rig.sim.random().below(begun.len().max(1));
+                if let Some(packet) = begun.get(which) {
+                    let mut packet = packet.to_vec();
                     packet[0] |= 8;
                     rig.sim.write(self.remote, &packet);
                 }
@@ -284,7 +286,8 @@ impl Player {
 
 #[test]
 fn two_sides_by_the_book_never_see_a_rule_broken() {
-    for seed in 0..60 {
+    // With 272 an acknowledgement of a message that was repeated came when another had its identifier.
+    for seed in (0..60).chain([272]) {
         // 3.1 has no word for a refused subscription.
         let version = [Version::V3_1_1, Version::V5][seed as usize % 2];
         let fates = Arc::new(Fates { seed, tickets: Mutex::default() });
