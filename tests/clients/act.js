@@ -44,6 +44,7 @@ function actor (mqtt, say) {
       document.cookie = value
       say({ is: 'cookie', name, cookies: document.cookie })
     },
+    go ({ url }) { location = url },
     end ({ name }) { clients[name].end(false, {}, () => say({ is: 'ended', name })) }
   }
   return command => {
@@ -69,11 +70,14 @@ if (typeof window === 'undefined') {
   }
   const act = actor(window.mqtt, say)
   window.addEventListener('error', event => say({ is: 'error', what: event.message }))
-  say({ is: 'ready', agent: navigator.userAgent })
+  say({ is: 'ready', origin: location.origin, agent: navigator.userAgent })
   ;(async () => {
     while (true) {
       const answer = await fetch('/next')
-      if (answer.status === 200) act(await answer.json())
+      if (answer.status !== 200) continue
+      const command = await answer.json()
+      act(command)
+      if (command.act === 'go') return // what comes next is for the next page
     }
   })()
 }

@@ -4,6 +4,7 @@ use crate::support::Kind;
 use crate::support::SOON;
 use crate::support::actor::Actor;
 use crate::support::address;
+use crate::support::certificates::Certificates;
 use crate::support::mint::{Mint, claims, is_shown};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::mqway::{Proxy, Running};
@@ -87,6 +88,44 @@ fn a_page_with_a_cookie_comes_in_from_its_own_origin_only() {
         assert_eq!(after["connects"], before["connects"], "not a word of MQTT");
         assert_eq!(after["accepts_denied"], 2, "{after}");
         assert!(!is_shown(&token, &server.program.stderr.all()));
+    }
+}
+
+#[test]
+fn a_page_of_https_comes_in_over_tls_with_a_cookie_that_is_secure() {
+    let (mut page, mut mint, certificates) = (Actor::page(), Mint::start(), Certificates::new());
+    let directory = TempDir::with_prefix("mqway-page-").unwrap();
+    let secret = directory.path().join("secret");
+    fs::write(&secret, mint.key("k", "HS256").pem).unwrap();
+    let token = mint.token("k", "HS256", &claims("ann", 600, json!({})));
+    let origin = page.move_to_https(&certificates);
+    let settings = format!(
+        "[[listeners]]\nurl = 'wss://127.0.0.1:0/mqtt'\norigins = ['{origin}']\ncert = '{}'\nkey = '{}'\n\
+         [jwt]\nsecret_file = '{}'\nsources = ['cookie:session']\n",
+        certificates.file("server.pem").display(),
+        certificates.file("server.key").display(),
+        secret.display(),
+    );
+    let file = directory.path().join("mqway.toml");
+    fs::write(&file, settings).unwrap();
+    let mosquitto = Mosquitto::start();
+    let proxy = Proxy::new().upstream(&mosquitto.url(Kind::Tcp));
+    for (name, server) in [("broker", Proxy::broker()), ("proxy", proxy)] {
+        let server = server.argument("--config").argument(&file).start_with(1);
+        set_cookie(&mut page, &format!("session={token}; Path=/; Secure; SameSite=Strict"));
+        page.connect(name, server.url(0), "5.0", true, Value::Null);
+        page.subscribe(name, "a", 1);
+        page.publish(name, "a", "hello", 1, false);
+        assert_eq!(page.messages(name, 1)[0].1, "hello");
+        page.end(name);
+        set_cookie(&mut page, "session=; Path=/; Secure; Max-Age=0");
+        turned_away(
+            &mut page,
+            &server,
+            &format!("{name} nobody"),
+            0,
+            "answered HTTP 401: a token is missing",
+        );
     }
 }
 

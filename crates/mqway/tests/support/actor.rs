@@ -1,8 +1,12 @@
 //! Client libraries that do what a test tells them, step by step: paho in Python, MQTT.js in Node and in a page of a
 //! browser. What they do and see is in `tests/clients/act_paho.py` and `act.js`.
 
+use super::certificates::Certificates;
 use super::process::{Lines, Program};
 use super::{SOON, real, root};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -57,13 +61,14 @@ impl Actor {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let stage = Arc::clone(&serving);
-                thread::spawn(move || stage.serve(stream));
+                thread::spawn(move || stage.greet(stream));
             }
         });
         let profile = TempDir::with_prefix("mqway-chromium-").unwrap();
         let mut command = Command::new("chromium");
         command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
         command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
+        command.arg("--ignore-certificate-errors"); // authorities of tests are nobody's
         command.arg(format!("--user-data-dir={}", profile.path().display())).arg(url);
         for proxy in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
             command.env_remove(proxy);
@@ -83,6 +88,31 @@ impl Actor {
     /// Has WebSockets of a page to its own origin served by the listener at this address, as behind a reverse proxy.
     pub fn put_behind(&self, listener: SocketAddr) {
         *self.stage.as_ref().expect("a page").behind.lock().unwrap() = Some(listener);
+    }
+
+    /// Moves a page to https, where its origin is another, and cookies may be secure. Its clients are gone with the old one.
+    pub fn move_to_https(&mut self, certificates: &Certificates) -> String {
+        let chain = CertificateDer::pem_file_iter(certificates.file("server.pem")).unwrap();
+        let chain = chain.collect::<Result<_, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_file(certificates.file("server.key")).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let config = Arc::new(config.with_single_cert(chain, key).unwrap());
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let origin = format!("https://{}", listener.local_addr().unwrap());
+        let stage = Arc::clone(self.stage.as_ref().expect("a page"));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (stage, config) = (Arc::clone(&stage), Arc::clone(&config));
+                thread::spawn(move || {
+                    let connection = ServerConnection::new(config).unwrap();
+                    stage.serve(&mut BufReader::new(StreamOwned::new(connection, stream)));
+                });
+            }
+        });
+        self.act("go", "page", json!({ "url": format!("{origin}/") }));
+        self.expect(|event| event["is"] == "ready" && event["origin"] == *origin, "the page has moved");
+        origin
     }
 
     /// Has a client do something: `connect`, `subscribe`, `publish`, `cut` or `end`; a page, too, sets a `cookie`.
@@ -173,14 +203,22 @@ struct Stage {
 }
 
 impl Stage {
-    /// Answers one request of HTTP, and closes.
-    fn serve(&self, mut stream: TcpStream) {
-        let mut reader = BufReader::new(stream.try_clone().unwrap());
+    /// Answers one request, or passes a WebSocket on to where it goes.
+    fn greet(&self, stream: TcpStream) {
+        let mut reader = BufReader::new(stream);
+        if let Some(head) = self.serve(&mut reader) {
+            let behind = self.behind.lock().unwrap().expect("nobody is behind this page");
+            relay(reader.into_inner(), behind, &head);
+        }
+    }
+
+    /// Answers one request of HTTP; the head of one that is to become a WebSocket.
+    fn serve<S: Read + Write>(&self, reader: &mut BufReader<S>) -> Option<String> {
         let (mut head, mut length, mut upgrades) = (String::new(), 0, false);
         while !head.ends_with("\r\n\r\n") {
             let begun = head.len();
             if !matches!(reader.read_line(&mut head), Ok(1..)) {
-                return;
+                return None;
             }
             let lower = head[begun..].to_ascii_lowercase();
             upgrades |= lower.trim() == "upgrade: websocket";
@@ -189,21 +227,21 @@ impl Stage {
             }
         }
         if upgrades {
-            let behind = self.behind.lock().unwrap().expect("nobody is behind this page");
-            return relay(stream, behind, &head);
+            return Some(head);
         }
         let request = head.lines().next().unwrap_or_default().to_owned();
         let mut body = vec![0; length];
-        if reader.read_exact(&mut body).is_err() {
-            return;
-        }
+        reader.read_exact(&mut body).ok()?;
         let (kind, answer) = self.answer(&request, body);
         let status = if kind.is_empty() { "204 No Content" } else { "200 OK" };
         let length = answer.len();
         let head = format!(
             "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
         );
+        let stream = reader.get_mut();
         let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&answer));
+        let _ = stream.flush();
+        None
     }
 
     /// The type of the answer, which is empty if there is none, and the answer.
