@@ -55,6 +55,10 @@
 //! | OnWillPublish, OnWillPublished | [`Will`](Phase::Will), [`WillPublished`](Phase::WillPublished) |
 //! | Disconnect, OnClose, OnClosed | [`Disconnected`](Phase::Disconnected) |
 //! | OnStop | [`Stop`](Phase::Stop) |
+//!
+//! A proxy has no sessions, and no wills to publish: hooks hear from it what the upstream's CONNACK says of a session, and
+//! nothing of [`SessionTerminated`](Phase::SessionTerminated), [`Will`](Phase::Will) and
+//! [`WillPublished`](Phase::WillPublished). The example `recorder` of the package `mqway` tells of every phase as it comes.
 
 #![forbid(unsafe_code)]
 

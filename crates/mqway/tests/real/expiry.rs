@@ -41,7 +41,7 @@ impl Scene {
             let secret = directory.path().join("secret");
             fs::write(&secret, mint.key("k", "HS256").pem).unwrap();
             let settings = format!(
-                "[jwt]\nsecret_file = '{}'\nmethod = 'JWT'\nleeway = 0\npublish_claim = 'pub'\n",
+                "[log]\nlevel = 'trace'\n[jwt]\nsecret_file = '{}'\nmethod = 'JWT'\nleeway = 0\npublish_claim = 'pub'\n",
                 secret.display()
             );
             let file = directory.path().join("mqway.toml");

@@ -186,7 +186,7 @@ fn a_server_that_never_answers_holds_up_nobody_but_who_needs_its_keys() {
     let mut command = Command::new("mosquitto_passwd");
     command.args(["-c", "-b"]).arg(&file).args(["bob", "secret"]);
     assert_eq!(run(command, b"", SOON).code, Some(0));
-    let access = format!("[access]\npassword_file = '{}'\nanswer_timeout = 2\n", file.display());
+    let access = format!("[access]\npassword_file = '{}'\nanswer_timeout = 3\n", file.display());
     for set in [Scene::broker, Scene::proxy] {
         let scene = set(Answer::Silence, &access);
         let mut waiting = Raw::open(scene.server.url(0), "").ok().unwrap();
