@@ -1,6 +1,7 @@
-//! A hook that thinks for a while about much of what it is asked, and then agrees.
+//! A hook that thinks for a while about much of what it is asked, and then agrees, and that slows clients down.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use mqway_broker::hooks::{
     Authorize, Client, Hooks, Later, Message, Subscription, Ticket, Unanswered, Verdict,
@@ -44,9 +45,12 @@ impl Thoughts {
         self.0.lock().unwrap().1.is_empty()
     }
 
-    fn think(&self, later: Later<'_>) -> Verdict {
+    fn think(&self, client: &mut Client, later: Later<'_>) -> Verdict {
         let mut thoughts = self.0.lock().unwrap();
         let (random, open) = &mut *thoughts;
+        if random.below(4) == 0 {
+            client.slow_down(Duration::from_millis(random.below(20) as u64));
+        }
         if random.below(2) == 0 {
             return Verdict::Pass;
         }
@@ -61,12 +65,12 @@ impl Authorize for Thoughts {
         "thoughts"
     }
 
-    fn publish(&self, _: &mut Client, message: &Message<'_>, later: Later<'_>) -> Verdict {
+    fn publish(&self, client: &mut Client, message: &Message<'_>, later: Later<'_>) -> Verdict {
         // A client that leaves while its login waits might come back before, and be put out by its own shadow.
-        if message.is_will() { Verdict::Allow } else { self.think(later) }
+        if message.is_will() { Verdict::Allow } else { self.think(client, later) }
     }
 
-    fn subscribe(&self, _: &mut Client, _: &mut Subscription<'_>, later: Later<'_>) -> Verdict {
-        self.think(later)
+    fn subscribe(&self, client: &mut Client, _: &mut Subscription<'_>, later: Later<'_>) -> Verdict {
+        self.think(client, later)
     }
 }

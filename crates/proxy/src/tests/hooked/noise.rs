@@ -33,7 +33,11 @@ impl Authorize for Fates {
     fn phases(&self) -> Phases {
         Phases::ALL
     }
-    fn publish(&self, _: &mut Client, message: &Message<'_>, later: Later<'_>) -> Verdict {
+    fn publish(&self, client: &mut Client, message: &Message<'_>, later: Later<'_>) -> Verdict {
+        client.slow_down(match self.of("slow", message.payload(), 4) {
+            0 => Duration::from_millis(15),
+            _ => Duration::ZERO,
+        });
         match self.of("judge", message.payload(), 5) {
             0 => Verdict::Deny(no()),
             1 => {
