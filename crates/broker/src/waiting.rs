@@ -71,12 +71,17 @@ impl BrokerCore {
         self.heed_hooks(io); // What those before have left to be done.
         self.house.desk.hooked = Hooked::new(hooks);
         for conn in self.clients.all() {
-            let Some(guest) = self.guest(conn) else {
+            if self.guest(conn).is_none() {
                 self.introduce(io, conn);
-                continue;
-            };
+            }
+            let is_open = self.clients.find(conn).is_some_and(|client| client.open().is_some());
+            let Some(guest) = self.guest(conn) else { continue };
             guest.client.meet(hooks);
-            if guest.wait.is_some() {
+            if is_open && let Err(denial) = hooks.stay(&mut guest.client) {
+                self.house.desk.tally.ended_by_hooks += 1;
+                self.house.shared.counters.refuse(denial.reason);
+                self.end_denied(io, conn, &denial);
+            } else if guest.wait.is_some() {
                 guest.progress.start_over();
                 self.go_on_judging(io, conn);
             }
@@ -120,8 +125,9 @@ impl BrokerCore {
     /// Tells hooks of a connection that came while there were none: of how it came only its address and its listener are
     /// known.
     pub(crate) fn introduce(&mut self, io: &Io<Mail>, conn: ConnId) {
-        let Some(hooked) = &self.house.desk.hooked else { return };
-        let hooks = hooked.hooks.clone();
+        if self.house.desk.hooked.is_none() {
+            return;
+        }
         let listener = io.origin(conn).map_or(usize::MAX, place);
         let gates = &self.house.shared.gates;
         let mut new = Guest::new(conn, gates.url(listener), gates.facts(listener, io.peer(conn)));
@@ -131,7 +137,6 @@ impl BrokerCore {
                 let Some(home) = self.house.desk.sessions.find(open.session) else { return };
                 new.stage = Stage::Agreed(None);
                 new.client.introduce(open.receiver.version(), &home.client_id, home.user_name());
-                new.client.meet(&hooks);
                 home.guest = Some(new);
             }
             None => {}

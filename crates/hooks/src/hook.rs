@@ -52,6 +52,14 @@ pub trait Admit: Send + Sync {
     fn admit(&self, _client: &mut Client, _later: Later<'_>) -> Verdict {
         Verdict::Pass
     }
+
+    /// This hook is new where a client is connected already, as after a reload: whether it may stay.
+    ///
+    /// # Errors
+    /// A no, by which its connection ends.
+    fn stay(&self, _client: &mut Client) -> Result<(), Denial> {
+        Ok(())
+    }
 }
 
 /// A method of enhanced authentication (5.0 §4.12).

@@ -296,7 +296,8 @@ impl<O: Observer> ProxyCore<O> {
             Then::Go => {}
             Then::Accepted => {
                 link.phase = Phase::Open;
-                if link.guard.is_none() {
+                let unknown = link.guard.is_none();
+                if unknown {
                     link.introduce(io, &self.context, key);
                 }
                 link.deadline = link.guard.as_ref().map_or(Duration::MAX, |guard| guard.deadline());
@@ -305,6 +306,9 @@ impl<O: Observer> ProxyCore<O> {
                 link.to_upstream.decoder.set_limit(limit);
                 link.to_client.decoder.set_limit(limit);
                 io.resume(link.client);
+                if unknown {
+                    self.judge_stay(io, key);
+                }
             }
             Then::Refused(reason) => {
                 Counters::count(&counters.connacks_refused);

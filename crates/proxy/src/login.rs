@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use mqway_codec::{
-    Auth, Connack, Connect, Packet, Properties, PropertiesBuf, Property, PropertyId, ReasonCode, Version,
-    decode,
+    Auth, Connack, Connect, Packet, PacketType, Properties, PropertiesBuf, Property, PropertyId, ReasonCode,
+    Version, decode,
 };
 use mqway_engine::{CloseCode, Io, Origin};
 use mqway_hooks::{Answer, By, Client, Denial, Event, Login, Outcome, Step};
@@ -192,11 +192,28 @@ impl<O: Observer> ProxyCore<O> {
     /// There are other hooks now: what waits for an answer of those before is asked anew.
     pub(crate) fn ask_anew(&mut self, io: &mut Io<Mail>, key: Key) {
         let Some(link) = self.links.find(key) else { return };
-        let Some(guard) = &mut link.guard else { return link.introduce(io, &self.context, key) };
-        guard.client.meet(&self.context.hooks);
-        guard.progress.start_over();
-        if guard.waits_until.is_some() {
-            self.go_on(io, key);
+        match &mut link.guard {
+            None => link.introduce(io, &self.context, key),
+            Some(guard) => {
+                guard.client.meet(&self.context.hooks);
+                guard.progress.start_over();
+                if guard.waits_until.is_some() {
+                    self.go_on(io, key);
+                }
+            }
+        }
+        self.judge_stay(io, key);
+    }
+
+    /// Has hooks that are new judge whether a client may stay.
+    pub(crate) fn judge_stay(&mut self, io: &mut Io<Mail>, key: Key) {
+        let Some(link) = self.links.find(key) else { return };
+        let Some(guard) = link.guard.as_mut().filter(|guard| guard.connected) else { return };
+        if let Err(denial) = self.context.hooks.stay(&mut guard.client) {
+            self.context.counters.refuse(denial.reason);
+            let carried = denial.reason.is_allowed_in(PacketType::Disconnect);
+            let reason = if carried { denial.reason } else { ReasonCode::NotAuthorized };
+            self.deny(io, key, reason, &denial.to_string());
         }
     }
 
@@ -471,7 +488,7 @@ impl Changed {
 
 /// What CONNACK says of a refusal.
 fn connack_reason(version: Version, reason: ReasonCode) -> ReasonCode {
-    let carried = reason.is_error() && reason.is_allowed_in(mqway_codec::PacketType::Connack);
+    let carried = reason.is_error() && reason.is_allowed_in(PacketType::Connack);
     match (version, reason) {
         (Version::V5, reason) if carried => reason,
         (Version::V5, _) => ReasonCode::NotAuthorized,

@@ -13,7 +13,8 @@ use crate::bans::{Ban, Bans, Full, Policy, Reason, Target};
 /// Keeps out who is banned, by hand or for what was done: an address before it has said anything, a client by its
 /// identifier before its password is looked at, and a user once it is settled who that is, by whatever means.
 ///
-/// To be added as [`Accept`], as [`Admit`] and as [`Observe`]. Connections that are there already go on.
+/// To be added as [`Accept`], as [`Admit`] and as [`Observe`]. Where it is new to connections that are there already, it ends
+/// those that are banned by hand; a ban for what was done does not end any.
 pub struct Banned {
     by_hand: ByHand,
     policy: Policy,
@@ -159,6 +160,15 @@ impl Admit for Banned {
         let judged = self.judge(None, Some(&client.client_id), client.user_name.as_deref());
         judged.map_or_else(Verdict::Deny, |()| Verdict::Pass)
     }
+
+    fn stay(&self, client: &mut Client) -> Result<(), Denial> {
+        let (client_id, user) = (Some(&*client.client_id), client.user_name.as_deref());
+        match self.by_hand.find(address(&client.facts), client_id, user) {
+            // DISCONNECT has no code of its own for it.
+            Some(rule) => Err(Denial::new(ReasonCode::AdministrativeAction, rule).say("banned")),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Observe for Banned {
@@ -234,6 +244,7 @@ mod tests {
         assert_eq!(denial.rule, "bans: 203.0.113.0/24, by the configuration");
         let mut rehearsal = Rehearsal::new(hooks);
         assert!(login(&mut rehearsal, "valve", Some("ann")).is_ok());
+        assert!(rehearsal.hooks.stay(&mut rehearsal.client).is_ok());
         for (client_id, user, rule) in [
             ("pump", None, "bans: client \"pump\", by the configuration"),
             ("bad-1", Some("ann"), "bans: clients \"bad-*\""),
@@ -242,6 +253,8 @@ mod tests {
         ] {
             let denial = login(&mut rehearsal, client_id, user).unwrap_err();
             assert_eq!((denial.reason, &*denial.rule), (ReasonCode::Banned, rule));
+            let denial = rehearsal.hooks.stay(&mut rehearsal.client).unwrap_err();
+            assert_eq!((denial.reason, &*denial.rule), (ReasonCode::AdministrativeAction, rule));
         }
         rehearsal.client.facts = from("203.0.113.7");
         assert!(login(&mut rehearsal, "valve", None).is_err());

@@ -38,6 +38,14 @@ impl Hooks {
         self.admit.iter().try_for_each(|hook| guard(hook.name(), || hook.knock(client)))
     }
 
+    /// These hooks are new where a client is connected already: whether it may stay.
+    ///
+    /// # Errors
+    /// The first no: its connection is to end.
+    pub fn stay(&self, client: &mut Client) -> Result<(), Denial> {
+        self.admit.iter().try_for_each(|hook| guard(hook.name(), || hook.stay(client)))
+    }
+
     /// Tells observers that a client was not let in, by whoever is to judge that here.
     pub fn refused(&self, client: &mut Client, reason: ReasonCode, why: &str) {
         self.tell_refused(client, reason, client.standing == Standing::Claimed, why);

@@ -8,7 +8,7 @@ use crate::support::packets::{self, Connect, Level, V3_1_1, V5};
 use crate::support::process::run;
 use crate::support::{Kind, SOON, address, dial_tcp, eventually, websocket};
 use serde_json::json;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
@@ -18,6 +18,9 @@ use tempfile::TempDir;
 const LET_IN: u8 = 0;
 const WRONG: u8 = 0x86;
 const BANNED: u8 = 0x8A;
+
+/// DISCONNECT.
+const ADMINISTRATIVE_ACTION: u8 = 0x98;
 
 /// Has the same checked of a broker and of a proxy with these settings.
 pub fn both(settings: &dyn Fn(&Path) -> String, check: impl Fn(&Running, &Path)) {
@@ -88,6 +91,60 @@ fn who_is_banned_by_hand_is_kept_out_until_a_reload_lifts_it() {
         server.program.signal("HUP");
         assert!(eventually(SOON, || code(server, "203.0.113.7", &called(V5, "pump-1")) == Some(LET_IN)));
     });
+}
+
+#[test]
+fn a_reload_ends_who_is_banned_by_hand_then_and_nobody_else() {
+    both(&|_| String::new(), |server, file| {
+        let at = |address: &str, client_id: &str| {
+            let entered = enter(from(server, 0, address), &called(V5, client_id).bytes());
+            entered.and_then(|(code, stream)| (code == LET_IN).then_some(stream)).expect("let in")
+        };
+        let (mut here, mut there) = (at("203.0.113.7", "here"), at("203.0.114.1", "there"));
+        let mut called_pump = at("203.0.114.1", "pump-1");
+        std::fs::write(file, "[bans]\naddresses = ['203.0.113.0/24']\nclients = ['pump-*']\n").unwrap();
+        server.program.signal("HUP");
+        for banned in [&mut here, &mut called_pump] {
+            let last = packets::read(banned).expect("DISCONNECT");
+            assert_eq!((last[0], last[2]), (0xE0, ADMINISTRATIVE_ACTION));
+            assert_eq!(packets::read(banned), None);
+        }
+        there.write_all(&packets::PINGREQ).unwrap();
+        assert_eq!(packets::read(&mut there).unwrap(), packets::PINGRESP);
+    });
+}
+
+/// The address that counts is the one that a trusted reverse proxy tells.
+#[test]
+fn a_forwarded_address_is_banned_and_never_the_forwarder_s() {
+    let mosquitto = Mosquitto::start();
+    let proxy = Proxy::new().upstream(&mosquitto.url(Kind::Tcp));
+    for server in [Proxy::broker(), proxy] {
+        let files = TempDir::with_prefix("mqway-bans-").unwrap();
+        let file = files.path().join("mqway.toml");
+        // Loopback is spared because it forwards, though it is not listed.
+        std::fs::write(&file, failures(files.path()) + "spare = []\n").unwrap();
+        let server = server.listen("ws://127.0.0.1:0").arguments(&["--trust-forwarded", "127.0.0.1"]);
+        let server = server.argument("--config").argument(&file).start();
+        let upgrade = |forwarded: &str| {
+            let mut stream = dial_tcp(server.address());
+            let status = websocket::exchange(&mut stream, &websocket::request("/mqtt", forwarded)).status;
+            (status, stream)
+        };
+        let fail = |forwarded: &str| {
+            let (status, mut stream) = upgrade(forwarded);
+            assert_eq!(status, 101);
+            stream.write_all(&websocket::binary(&wrong(V3_1_1).bytes())).unwrap();
+            let mut connack = [0; 6];
+            stream.read_exact(&mut connack).unwrap();
+            assert_eq!(connack, [0x82, 4, 0x20, 2, 0, 4]);
+        };
+        let (bad, good) = ("X-Forwarded-For: 203.0.113.7\r\n", "X-Forwarded-For: 203.0.113.8\r\n");
+        (0..3).for_each(|_| fail(bad));
+        assert_eq!((upgrade(bad).0, upgrade(good).0), (403, 101));
+        (0..5).for_each(|_| fail(""));
+        assert_eq!(upgrade("").0, 101);
+    }
 }
 
 /// Settings by which the password of `ann` is `secret`, and three failures are too many.

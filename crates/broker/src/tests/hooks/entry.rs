@@ -54,6 +54,10 @@ impl Admit for Bans {
         let judged = banned(client.user_name.as_deref().unwrap_or_default(), "mallory");
         judged.map_or_else(Verdict::Deny, |()| Verdict::Pass)
     }
+
+    fn stay(&self, client: &mut Client) -> Result<(), Denial> {
+        banned(client.user_name.as_deref().unwrap_or_default(), "mallory")
+    }
 }
 
 #[test]
@@ -186,5 +190,28 @@ fn hooks_that_come_later_know_who_was_there_before_them() {
         set_hooks(&mut world, hooks);
         world.publish(client, message("a", "", QoS::AtLeastOnce));
         assert_eq!(*slow.seen.lock().unwrap(), ["x nobody tcp://localhost:1883"]);
+    }
+}
+
+#[test]
+fn hooks_that_come_later_end_whom_they_do_not_have() {
+    // Without hooks before, and with.
+    for before in [Hooks::new(), Script::at(&[Phase::Published]).hooks()] {
+        let mut world = World::new(1, 2, Config { hooks: before, ..Config::default() });
+        let connected = |world: &mut World, client_id: &str, user: &str| {
+            let client = world.add(Options::new(Version::V5));
+            let mut connect = Connect::new(Version::V5, client_id);
+            connect.user_name = Some(user);
+            world.connect(client, &connect);
+            world.settle();
+            client
+        };
+        let (ann, mallory) = (connected(&mut world, "c", "ann"), connected(&mut world, "d", "mallory"));
+        let mut hooks = Hooks::new();
+        hooks.add_admit(Arc::new(Bans));
+        set_hooks(&mut world, hooks);
+        assert!(world.clients[ann].client.is_connected());
+        assert!(!world.clients[mallory].client.is_connected());
+        assert_eq!((world.counts().ended_by_hooks, world.counts().connected), (1, 1));
     }
 }

@@ -43,6 +43,10 @@ impl Admit for Bans {
     fn admit(&self, client: &mut Client, _: Later<'_>) -> Verdict {
         answer(banned(client.user_name.as_deref().unwrap_or_default(), "mallory"))
     }
+
+    fn stay(&self, client: &mut Client) -> Result<(), Denial> {
+        banned(client.user_name.as_deref().unwrap_or_default(), "mallory")
+    }
 }
 
 #[test]
@@ -273,4 +277,37 @@ fn what_was_agreed_before_there_were_hooks_still_holds() {
     rig.sim.write(client, &aliased("", 1));
     assert_eq!(rig.read(client), [0xe0, 1, 0x98]);
     rig.expect_all_gone();
+}
+
+#[test]
+fn hooks_that_come_later_end_whom_they_do_not_have() {
+    for version in VERSIONS {
+        // Without hooks before and with, and while the client is on its way to its upstream.
+        for (before, accepted) in [(Hooks::new(), true), (rules().0, true), (Hooks::new(), false)] {
+            let mut rig = rig(1, before);
+            let mut hello = Connect::new(version, "c");
+            hello.user_name = Some("mallory");
+            let hello = bytes(Packet::Connect(hello), version);
+            let client = rig.client();
+            rig.sim.write(client, &hello);
+            let upstream = rig.dialled(1);
+            assert_eq!(rig.read(upstream), hello);
+            if accepted {
+                rig.sim.write(upstream, &connack(version));
+                assert_eq!(rig.read(client), connack(version));
+            }
+            let mut hooks = Hooks::new();
+            hooks.add_admit(Arc::new(Bans));
+            set_hooks(&mut rig, hooks);
+            if !accepted {
+                rig.sim.write(upstream, &connack(version));
+            }
+            let said = rig.read(client);
+            let last = if version == Version::V5 { &[0xe0, 1, 0x87][..] } else { b"" };
+            assert!(said.ends_with(last), "{said:x?}");
+            let ended = (rig.sim.is_ended(client), rig.sim.is_ended(upstream));
+            assert_eq!(ended, (true, true), "{version} {accepted} {said:x?}");
+            rig.expect_all_gone();
+        }
+    }
 }
