@@ -28,6 +28,12 @@ pub trait Plugin: Send + Sync {
     /// The server runs, and may be acted upon.
     fn started(&self, _server: Arc<dyn Server>) {}
 
+    /// What it counts, by name: shown among the server's own counters, under its name. Asked on a thread that nobody
+    /// waits for.
+    fn metrics(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
     /// The server stops, or the plugin is not wanted any more.
     fn unload(&self) {}
 }

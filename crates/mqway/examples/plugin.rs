@@ -8,6 +8,7 @@
 //! ```
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use mqway::hooks::{
@@ -20,6 +21,7 @@ use mqway::{Plugin, PluginError, Program, Setup};
 struct Quiet {
     topics: Arc<OnceLock<Vec<String>>>,
     server: Arc<OnceLock<Arc<dyn Server>>>,
+    kept_quiet: Arc<AtomicU64>,
 }
 
 impl Plugin for Quiet {
@@ -39,6 +41,11 @@ impl Plugin for Quiet {
     fn started(&self, server: Arc<dyn Server>) {
         let _ = self.server.set(server);
     }
+
+    /// `kill -USR1` shows them: `"plugins":{"quiet":{"kept_quiet":1}}`.
+    fn metrics(&self) -> Vec<(&'static str, u64)> {
+        vec![("kept_quiet", self.kept_quiet.load(Ordering::Relaxed))]
+    }
 }
 
 impl Authorize for Quiet {
@@ -49,10 +56,11 @@ impl Authorize for Quiet {
     fn publish(&self, _: &mut Client, message: &Message<'_>, _: Later<'_>) -> Verdict {
         let quiet =
             self.topics.get().is_some_and(|topics| topics.iter().any(|topic| topic == message.topic()));
-        match quiet {
-            true => Verdict::Deny(Denial::not_authorized("[plugins.quiet] topics").say("quiet hours")),
-            false => Verdict::Pass,
+        if !quiet {
+            return Verdict::Pass;
         }
+        self.kept_quiet.fetch_add(1, Ordering::Relaxed);
+        Verdict::Deny(Denial::not_authorized("[plugins.quiet] topics").say("quiet hours"))
     }
 }
 

@@ -114,7 +114,16 @@ impl Guards {
 
     /// What is counted beside the server's own counters, by who counts it.
     pub fn counters(&self) -> impl Iterator<Item = (String, serde_json::Value)> {
-        self.services.counters()
+        let of_plugin = |plugin: &Arc<dyn Plugin>| {
+            let counts: serde_json::Map<_, _> =
+                plugin.metrics().into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect();
+            (plugin.name().to_owned(), serde_json::Value::Object(counts))
+        };
+        let plugins = (!self.plugins.is_empty()).then(|| {
+            let all: serde_json::Map<_, _> = self.plugins.iter().map(of_plugin).collect();
+            ("plugins".to_owned(), serde_json::Value::Object(all))
+        });
+        self.services.counters().chain(plugins)
     }
 
     fn load_plugins(

@@ -24,6 +24,7 @@ mod page;
 mod passwd;
 mod permissions;
 mod ping;
+mod plugin;
 mod rates;
 mod recorder;
 mod reload;

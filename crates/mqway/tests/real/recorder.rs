@@ -22,7 +22,7 @@ struct Recorded {
 }
 
 /// An example as `cargo test` has built it, beside this test.
-fn built(name: &str) -> PathBuf {
+pub fn built(name: &str) -> PathBuf {
     let ours = std::env::current_exe().unwrap();
     let example = ours.parent().and_then(Path::parent).unwrap().join("examples").join(name);
     if !example.exists() {
