@@ -86,7 +86,11 @@ impl Hostile {
             4 => {
                 let mut packet = choices.pick(&PACKETS).to_vec();
                 let at = choices.below(packet.len());
-                packet[at] = choices.below(256) as u8;
+                packet[at] = match choices.below(256) as u8 {
+                    // It would be a topic of others, and nobody would know whose message that is.
+                    b'r'..=b'w' => b'x',
+                    other => other,
+                };
                 broker.write(link, &packet);
             }
             5 => {
