@@ -53,7 +53,7 @@ impl BrokerCore {
             Err(error) => {
                 log::info!("{}: closed before CONNECT: {error}", Peer(io.peer(conn)));
                 let mut out = Vec::new();
-                answer_to_faulty(&error, &mut out);
+                answer_to_faulty(&error, bytes, &mut out);
                 if !out.is_empty() {
                     io.send(conn, &out);
                 }

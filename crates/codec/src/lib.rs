@@ -23,7 +23,7 @@ pub use header::{Header, PacketType};
 pub use packet::{
     Ack, Auth, Connack, Connect, Disconnect, Packet, Publish, ReasonCodes, ReasonCodesBuf, RetainHandling,
     Suback, Subscribe, SubscribeOptions, Subscription, Subscriptions, SubscriptionsBuf, TopicFilters,
-    TopicFiltersBuf, Unsuback, Unsubscribe, Will,
+    TopicFiltersBuf, Unsuback, Unsubscribe, Will, version_for_unknown_level,
 };
 pub use properties::{
     PayloadFormat, Properties, PropertiesBuf, Property, PropertyId, PropertyIter, SubscriptionId,

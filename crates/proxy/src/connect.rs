@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use mqway_codec::{Connect, DecodeError, Fault, Packet, ReasonCode, Version};
+use mqway_codec::{Connect, DecodeError, Fault, Packet, ReasonCode, Version, version_for_unknown_level};
 use mqway_engine::{CloseCode, ConnId, Dial, Io, Why};
 
 use crate::answer::refusal;
@@ -36,7 +36,7 @@ impl<O: Observer> ProxyCore<O> {
                 self.refuse_first(io, key, None, &text);
             }
             Err(error) => {
-                let terms = terms_of_faulty(&error).map(|version| (version, error.reason_code()));
+                let terms = terms_of_faulty(&error, bytes).map(|version| (version, error.reason_code()));
                 let text = foreign(bytes).map_or_else(|| error.to_string(), str::to_owned);
                 self.refuse_first(io, key, terms, &text);
             }
@@ -168,11 +168,9 @@ fn foreign(bytes: &[u8]) -> Option<&'static str> {
 }
 
 /// The version in which to answer a CONNECT that is wrong; `None` if it is to be closed without a word.
-fn terms_of_faulty(error: &DecodeError) -> Option<Version> {
+fn terms_of_faulty(error: &DecodeError, bytes: &[u8]) -> Option<Version> {
     match error.fault() {
-        // [MQTT-3.1.2-2]: levels to come are answered as 5.0 does, those before as 3.1.1 does.
-        Fault::ProtocolLevel(level) if level > Version::V5.level() => Some(Version::V5),
-        Fault::ProtocolLevel(_) => Some(Version::V3_1_1),
+        Fault::ProtocolLevel(level) => Some(version_for_unknown_level(level, bytes)), // [MQTT-3.1.2-2]
         // Before 5.0 there is no return code for what is malformed.
         _ => error.version().filter(|version| *version == Version::V5),
     }

@@ -232,11 +232,13 @@ fn first_packets_that_are_no_connect_are_answered_where_there_is_a_word_for_it()
     let answered = |first: &[u8]| {
         let error = decode(Version::V5, first).unwrap_err();
         let mut out = Vec::new();
-        answer_to_faulty(&error, &mut out);
+        answer_to_faulty(&error, first, &mut out);
         out
     };
     assert_eq!(answered(b"\x10\x0c\x00\x04MQTT\x02\x02\x00\x3c\x00\x00"), [0x20, 2, 0, 1]); // 3.1.1: [MQTT-3.1.2-2]
     assert_eq!(answered(b"\x10\x0d\x00\x04MQTT\x06\x02\x00\x3c\x00\x00\x00"), [0x20, 3, 0, 0x84, 0]); // [MQTT-3.1.2-2]
+    // One of a level to come that is written as in 3.1.1 is answered so.
+    assert_eq!(answered(b"\x10\x0d\x00\x04MQTT\x06\x02\x00\x3c\x00\x01x"), [0x20, 2, 0, 1]); // 3.1.1: [MQTT-3.1.2-2]
     assert_eq!(answered(b"\x10\x0d\x00\x04MQTT\x05\x03\x00\x3c\x00\x00\x00"), [0x20, 3, 0, 0x81, 0]);
     assert!(answered(b"\x10\x0c\x00\x04MQTT\x04\x03\x00\x3c\x00\x00").is_empty()); // 3.1.1: [MQTT-3.1.4-1]
     assert!(answered(b"\x10\x0c\x00\x04NOPE\x04\x02\x00\x3c\x00\x00").is_empty());

@@ -7,7 +7,7 @@ use crate::properties::Place;
 use crate::reader::Reader;
 use crate::topic::check_name;
 use crate::writer::{Body, check_binary, check_string, put_binary, put_u16};
-use crate::{Header, PacketType, Properties, PropertyId, QoS, Version};
+use crate::{Decoder, Header, PacketType, Properties, PropertyId, QoS, Version};
 
 const USER_NAME: u8 = 0b1000_0000;
 const PASSWORD: u8 = 0b0100_0000;
@@ -190,6 +190,27 @@ impl<'a> Connect<'a> {
         }
         idle
     }
+}
+
+/// The version in whose words to answer a CONNECT of a protocol level that does not exist: an older one for levels below
+/// those that do, and for those above it the one in whose form the packet is written. `bytes` begin with it.
+///
+/// To 3.1.1 an answer is due, and 5.0 has another code for it. 3.1.1: [MQTT-3.1.2-2]
+pub fn version_for_unknown_level(level: u8, bytes: &[u8]) -> Version {
+    if level <= Version::V5.level() || is_written_as(Version::V3_1_1, bytes) {
+        Version::V3_1_1
+    } else {
+        Version::V5
+    }
+}
+
+/// Whether a packet would be a CONNECT of this version, but for its protocol level.
+fn is_written_as(version: Version, bytes: &[u8]) -> bool {
+    let longer = bytes.iter().skip(1).take_while(|byte| *byte & 0x80 != 0).count();
+    let mut copy = bytes.to_vec();
+    let Some(level) = copy.get_mut(1 + longer + 1 + 2 + version.protocol_name().len()) else { return false };
+    *level = version.level();
+    matches!(Decoder::new(bytes.len()).next(&copy), Ok(Some(_)))
 }
 
 /// The version, and whether a bridge asks.

@@ -18,7 +18,7 @@ pub use ack::Ack;
 use ack::AckBody;
 pub use auth::Auth;
 pub use connack::Connack;
-pub use connect::{Connect, Will};
+pub use connect::{Connect, Will, version_for_unknown_level};
 pub use disconnect::Disconnect;
 pub use publish::Publish;
 pub use suback::{ReasonCodes, ReasonCodesBuf, Suback};

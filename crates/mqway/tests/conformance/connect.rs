@@ -163,7 +163,10 @@ fn an_unknown_protocol_is_refused() {
             expect_refused(stage, V3_1_1, &connect("MQTT", level), 1); // 3.1.1: [MQTT-3.1.2-2]
         }
         for level in [6, 7, 127] {
-            let (client, connack) = stage.greet(V5, &connect("MQTT", level));
+            // What follows the level tells which version it knows the form of.
+            expect_refused(stage, V3_1_1, &connect("MQTT", level), 1); // 3.1.1: [MQTT-3.1.2-2]
+            let later = [string("MQTT"), vec![level, 2, 0, 60, 0], string("x")].concat();
+            let (client, connack) = stage.greet(V5, &packet(0x10, &later));
             assert_eq!((code_of(&connack), session_present(&connack)), (0x84, false)); // [MQTT-3.1.2-2]
             client.expect_end();
         }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use mqway_codec::{
     Connack, ConnectReturnCode, DecodeError, Decoder, Disconnect, Fault as Malformed, Packet, PacketId,
     PacketType, PropertiesBuf, Property, ReasonCode, ReasonCodes, Suback, Unsuback, Version,
+    version_for_unknown_level,
 };
 
 /// A CONNACK that refuses, or a DISCONNECT.
@@ -85,12 +86,11 @@ pub fn farewell(version: Version, reason: ReasonCode, text: &str, maximum_packet
     Refusal::new(reason, text).disconnect(version, maximum_packet, out);
 }
 
-/// Appends the answer to a first packet that is no CONNECT: nothing, where what was meant cannot be told.
-pub fn answer_to_faulty(error: &DecodeError, out: &mut Vec<u8>) {
+/// Appends the answer to a first packet that is no CONNECT, with which `bytes` begin: nothing, where what was meant cannot
+/// be told.
+pub fn answer_to_faulty(error: &DecodeError, bytes: &[u8], out: &mut Vec<u8>) {
     let version = match error.fault() {
-        // [MQTT-3.1.2-2]: levels to come are answered as 5.0 does, those before as 3.1.1 does.
-        Malformed::ProtocolLevel(level) if level > Version::V5.level() => Version::V5,
-        Malformed::ProtocolLevel(_) => Version::V3_1_1, // 3.1.1: [MQTT-3.1.2-2]
+        Malformed::ProtocolLevel(level) => version_for_unknown_level(level, bytes), // [MQTT-3.1.2-2]
         // Before 5.0 there is no return code for what is malformed. 3.1.1: [MQTT-3.1.4-1]
         _ if error.version() == Some(Version::V5) => Version::V5,
         _ => return,
