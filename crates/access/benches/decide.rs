@@ -1,9 +1,14 @@
 //! Nanoseconds per decision, with 1,000 rules: `cargo bench -p mqway-access`.
 
 use std::hint::black_box;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mqway_access::acl::{Acl, Rights, Subject};
+use mqway_access::http::{By, Question, Service, ServiceSettings, Ticket, Who};
 use mqway_access::password::{PasswordFile, PasswordHash, Recent};
 use mqway_codec::{TopicFilter, TopicName};
 
@@ -49,6 +54,44 @@ fn main() {
         print(kind, "subscribe", start.elapsed() / 1_000);
     }
     passwords();
+    web_service();
+}
+
+/// What a web service has answered before: who is asked again, and how long it takes with the service itself.
+fn web_service() {
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n{\"result\":\"allow\"}";
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // Questions are short enough to come in one piece.
+            let answer = move || {
+                while matches!(stream.read(&mut [0; 4096]), Ok(1..)) {
+                    let _ = stream.write_all(ANSWER.as_bytes());
+                }
+            };
+            thread::spawn(answer);
+        }
+    });
+    let service = Service::start(ServiceSettings::new(url)).expect("it is well-formed");
+    let who = Who { client_id: "c7", user_name: Some("u500"), transport: "tcp", ..Who::default() };
+    let ask = |topic: &str| {
+        let (done, answer) = channel();
+        let promise = || -> (Ticket, ()) { (Box::new(move |answer| drop(done.send(answer))), ()) };
+        let question = Question::Publish { who, topic, qos: 0, retain: false, will: false };
+        let answered = service.ask(black_box(question), promise);
+        answered.unwrap_or_else(|()| answer.recv().expect("an answer comes always"))
+    };
+    let start = Instant::now();
+    for number in 0..1_000 {
+        assert_eq!(ask(&format!("site/500/c7/temperature/{number}")).by, By::Service);
+    }
+    print("web service", "asked, on this machine", start.elapsed() / 1_000);
+    let start = Instant::now();
+    for _ in 0..1_000_000 {
+        assert_eq!(ask("site/500/c7/temperature/7").by, By::Cache);
+    }
+    print("web service", "known lately", start.elapsed() / 1_000_000);
 }
 
 fn passwords() {
