@@ -3,6 +3,7 @@
 mod bad;
 
 use crate::hooks::Raw;
+use crate::support::certificates::Certificates;
 use crate::support::mosquitto::Mosquitto;
 use crate::support::mqway::{Proxy, Running};
 use crate::support::packets::{
@@ -302,6 +303,53 @@ fn a_reload_asks_another_service_and_loses_no_connection() {
         assert!(!guarded.server.program.stderr.all().join("\n").contains("hidden"));
         gate.open();
     }
+}
+
+#[test]
+fn a_service_with_tls_is_believed_by_the_authority_that_is_named() {
+    let certificates = Certificates::new();
+    let service = WebService::secure(&certificates, rules);
+    let url = service.url().replace("//", "//mqway:s%40cret@");
+    for (authority, code) in [(Some("ca.pem"), 0), (Some("other-ca.pem"), 0x88), (None, 0x88)] {
+        let trusted = authority.map(|name| format!("cafile = '{}'", certificates.file(name).display()));
+        let trusted = trusted.unwrap_or_default();
+        let guarded = Guarded::broker(&format!("[web_service]\nurl = '{url}'\n{trusted}\n{PATIENT}"));
+        assert_eq!(guarded.open(V5, "c", "good").hear().unwrap()[3], code, "{authority:?}");
+        assert!(!guarded.server.program.stderr.all().join("\n").contains("cret"));
+    }
+    assert_eq!(service.count(), 1, "nothing is said to a stranger");
+    // `mqway:s@cret`
+    assert!(service.heads()[0].contains("Basic bXF3YXk6c0BjcmV0"), "{:?}", service.heads());
+}
+
+#[test]
+fn what_a_service_lists_as_readable_is_all_that_is_delivered() {
+    let answer = |question: &Value| match question["question"].as_str() {
+        Some("connect") if question["client_id"] == "reader" => {
+            says(json!({ "result": "allow", "subscribe": ["news/+", "deny/#"], "publish": [] }))
+        }
+        _ => rules(question),
+    };
+    both(answer, PATIENT, |guarded, service| {
+        let mut writer = guarded.connected(V5, "writer");
+        for level in LEVELS {
+            let denied = if level == V5 { 0x87 } else { 0x80 };
+            let mut reader = guarded.connected(level, "reader");
+            for (filter, granted) in [("news/+", 1), ("news/#", denied), ("#", denied), ("deny/x", denied)] {
+                reader.say(&subscribe(level, 1, filter, 1));
+                assert_eq!(reader.hear().unwrap().last(), Some(&granted), "{filter}");
+            }
+            writer.say(&publish(V5, "news/today", 0, 0, b"x"));
+            assert_eq!(reader.receive().0, "news/today");
+            reader.say(&publish(level, "news/mine", 1, 2, b"x"));
+            assert_eq!(reader.hear().unwrap()[0], 0x40);
+        }
+        let asked = service.asked();
+        let of_reader = asked.iter().filter(|asked| asked["client_id"] == "reader");
+        let names: Vec<_> = of_reader.filter(|asked| asked["question"] != "connect").collect();
+        assert!(names.iter().all(|asked| asked["filter"] != "#" && asked["topic"].is_null()), "{names:#?}");
+        assert!(asked.iter().any(|asked| asked["filter"] == "deny/x"), "what is listed may still be denied");
+    });
 }
 
 #[test]

@@ -1,7 +1,13 @@
 //! A web service that a test plays: what it was sent, in order, and an answer to each.
 
+use super::Stream;
+use super::certificates::Certificates;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,6 +30,7 @@ pub fn says(json: Value) -> Reply {
 
 /// Listens on a free port until it is dropped; each connection has a thread.
 pub struct WebService {
+    scheme: &'static str,
     address: SocketAddr,
     shared: Arc<Shared>,
 }
@@ -37,26 +44,55 @@ struct Shared {
 impl WebService {
     /// `answer` is given the JSON of each request. It may take its time, which holds up nobody else.
     pub fn start(answer: impl Fn(&Value) -> Reply + Send + Sync + 'static) -> WebService {
+        WebService::with("http", |stream| Box::new(stream), answer)
+    }
+
+    /// One with TLS.
+    pub fn secure(
+        certificates: &Certificates,
+        answer: impl Fn(&Value) -> Reply + Send + Sync + 'static,
+    ) -> WebService {
+        let chain = CertificateDer::pem_file_iter(certificates.file("server.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(certificates.file("server.key")).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain.map(Result::unwrap).collect(), key)
+            .unwrap();
+        let config = Arc::new(config);
+        let wrap = move |stream| -> Box<dyn Stream> {
+            Box::new(StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream))
+        };
+        WebService::with("https", wrap, answer)
+    }
+
+    fn with(
+        scheme: &'static str,
+        wrap: impl Fn(TcpStream) -> Box<dyn Stream> + Send + 'static,
+        answer: impl Fn(&Value) -> Reply + Send + Sync + 'static,
+    ) -> WebService {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared =
             Shared { stop: AtomicBool::new(false), heads: Mutex::default(), bodies: Mutex::default() };
         let (shared, answer) = (Arc::new(shared), Arc::new(answer));
-        let service = WebService { address, shared: shared.clone() };
+        let service = WebService { scheme, address, shared: shared.clone() };
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if shared.stop.load(Ordering::Relaxed) {
                     break;
                 }
+                let mut stream = wrap(stream);
                 let (answer, shared) = (answer.clone(), shared.clone());
-                thread::spawn(move || while serve(&stream, &*answer, &shared).is_some() {});
+                thread::spawn(move || while serve(&mut *stream, &*answer, &shared).is_some() {});
             }
         });
         service
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// What it was sent so far.
@@ -83,15 +119,14 @@ impl Drop for WebService {
 }
 
 /// One request and its answer; `None` at the end of the connection.
-fn serve(stream: &TcpStream, answer: &dyn Fn(&Value) -> Reply, shared: &Shared) -> Option<()> {
-    let (head, body) = request(&mut BufReader::new(stream))?;
+fn serve(stream: &mut dyn Stream, answer: &dyn Fn(&Value) -> Reply, shared: &Shared) -> Option<()> {
+    let (head, body) = request(&mut BufReader::new(&mut *stream))?;
     if shared.stop.load(Ordering::Relaxed) {
         return None;
     }
     let body: Value = serde_json::from_slice(&body).expect("JSON is what is sent");
     shared.heads.lock().unwrap().push(head);
     shared.bodies.lock().unwrap().push(body.clone());
-    let mut stream = stream;
     match answer(&body) {
         Reply::Json(status, json) => {
             let json = json.to_string();
