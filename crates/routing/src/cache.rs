@@ -102,9 +102,7 @@ impl<S: Copy + Ord + Hash, O: Copy + PartialEq> RouteCache<S, O> {
         topic: &str,
         hint: &mut Hint,
     ) -> Result<&Route<S, O>, TopicError> {
-        if let Some(place) = self.recall(topic, *hint)
-            && self.is_current(index, place)
-        {
+        if let Some(place) = self.recall(index, topic, *hint) {
             self.counters.hits += 1;
             return Ok(match &self.slots[place].entry {
                 Some(entry) => &entry.route,
@@ -156,14 +154,16 @@ impl<S: Copy + Ord + Hash, O: Copy + PartialEq> RouteCache<S, O> {
         self.bytes
     }
 
-    fn recall(&mut self, topic: &str, hint: Hint) -> Option<usize> {
+    /// Where the hint leads, if that is a route of this topic which still stands.
+    #[inline]
+    fn recall(&mut self, index: &SubscriptionIndex<S, O>, topic: &str, hint: Hint) -> Option<usize> {
         let place = hint.0 as usize;
-        let slot = self.slots.get_mut(place)?;
-        let is_it = slot.entry.as_ref().is_some_and(|entry| *entry.topic == *topic);
-        is_it.then(|| {
-            slot.used = self.clock;
-            place
-        })
+        let Slot { used, entry: Some(entry), .. } = self.slots.get_mut(place)? else { return None };
+        if *entry.topic != *topic || !index.is_current(&entry.route.stamp()) {
+            return None;
+        }
+        *used = self.clock;
+        Some(place)
     }
 
     fn find(&mut self, topic: &str, hint: &mut Hint) -> Option<usize> {

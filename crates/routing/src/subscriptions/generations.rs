@@ -9,7 +9,7 @@ const COUNTERS: usize = 4096;
 
 /// One counter for some of the stems, picked by hash.
 #[derive(Debug)]
-pub(super) struct Generations(Box<[AtomicU64]>);
+pub(super) struct Generations(Box<[AtomicU64; COUNTERS]>);
 
 /// The state of the index, as far as it matters to one topic.
 ///
@@ -29,7 +29,7 @@ impl Stamp {
 
 impl Generations {
     pub fn new() -> Self {
-        Self((0..COUNTERS).map(|_| AtomicU64::new(0)).collect())
+        Self(Box::new([const { AtomicU64::new(0) }; COUNTERS]))
     }
 
     /// Where a stem with this hash is counted.
@@ -41,7 +41,7 @@ impl Generations {
     /// before anybody is told of it: whoever has seen the old state has then read the counter before, and sees it
     /// change; whoever read it after, sees the new state.
     pub fn advance(&self, counter: u16) {
-        self.0[usize::from(counter)].fetch_add(1, Ordering::Release);
+        self.0[usize::from(counter) % COUNTERS].fetch_add(1, Ordering::Release);
     }
 
     /// To be taken before the index is looked into.
