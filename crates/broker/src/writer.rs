@@ -23,8 +23,6 @@ struct Head {
     /// Which message it is of; 0 is none.
     serial: u64,
     bytes: Vec<u8>,
-    /// Where the packet identifier stands.
-    id_at: usize,
 }
 
 /// A message for one receiver.
@@ -51,6 +49,17 @@ impl Letter<'_> {
     #[inline]
     pub fn copied(&self) -> usize {
         if self.blob.is_none() { self.payload.len() } else { 0 }
+    }
+
+    /// Puts this receiver's flags and identifier, which stands there, into the beginning of the packet.
+    #[inline]
+    fn mark(&self, head: &mut [u8], id_at: usize) {
+        if let Some(first) = head.first_mut() {
+            *first = 0x30 | u8::from(self.dup) << 3 | (self.qos as u8) << 1 | u8::from(self.retain);
+        }
+        if let (Some(id), Some(place)) = (self.id, head.get_mut(id_at..id_at + 2)) {
+            place.copy_from_slice(&id.value().to_be_bytes());
+        }
     }
 }
 
@@ -105,27 +114,41 @@ impl Writer {
             }
             return Ok(io.send_parts(conn, packet, &[]));
         }
-        let head = self.head(version, letter)?;
+        let (head, id_at) = self.head(version, letter)?;
         if head.len() + letter.payload.len() > sender.maximum_packet() as usize {
             return Err(Unwritten::TooLarge); // [MQTT-3.1.2-24]
         }
-        Ok(send(io, conn, head, letter))
+        let mark = |head: &mut [u8]| letter.mark(head, id_at);
+        Ok(match letter.blob {
+            None => io.send_marked(conn, head, letter.payload, mark),
+            Some(blob) => {
+                let mut head = head.to_vec();
+                mark(&mut head);
+                io.send_blob(conn, &head, blob)
+            }
+        })
     }
 
-    /// The beginning of the packet, written unless it was before, with this receiver's flags and identifier.
+    /// The beginning of the packet, as it came or written unless it was before, with whatever flags and identifier; and
+    /// where the identifier stands, if there is one.
     #[inline]
-    fn head(&mut self, version: Version, letter: &Letter<'_>) -> Result<&[u8], Unwritten> {
-        let layout = usize::from(is_5(version)) * 2 + usize::from(letter.id.is_some());
-        let head = &mut self.heads[layout];
-        if letter.serial != head.serial || letter.serial == 0 {
-            head.fill(version, letter).ok_or(Unwritten::TooLarge)?;
-        }
-        let dup = u8::from(letter.dup) << 3;
-        head.bytes[0] = 0x30 | dup | (letter.qos as u8) << 1 | u8::from(letter.retain);
-        if let Some(id) = letter.id {
-            head.bytes[head.id_at..head.id_at + 2].copy_from_slice(&id.value().to_be_bytes());
-        }
-        Ok(&head.bytes)
+    fn head<'a>(&'a mut self, version: Version, letter: &Letter<'a>) -> Result<(&'a [u8], usize), Unwritten> {
+        let head = match letter.raw {
+            Some(packet) => {
+                let len = packet.len().saturating_sub(letter.payload.len());
+                packet.get(..len).unwrap_or_default()
+            }
+            None => {
+                let layout = usize::from(is_5(version)) * 2 + usize::from(letter.id.is_some());
+                let head = &mut self.heads[layout];
+                if letter.serial != head.serial || letter.serial == 0 {
+                    head.fill(version, letter).ok_or(Unwritten::TooLarge)?;
+                }
+                &head.bytes
+            }
+        };
+        let tail = if is_5(version) { properties_len(letter.properties) } else { 0 };
+        Ok((head, head.len().saturating_sub(tail + 2)))
     }
 
     /// What is like no other receiver's.
@@ -169,15 +192,7 @@ impl Head {
     fn fill(&mut self, version: Version, letter: &Letter<'_>) -> Option<()> {
         self.serial = 0;
         self.bytes.clear();
-        match letter.raw {
-            Some(packet) => {
-                let head = packet.len().checked_sub(letter.payload.len())?;
-                self.bytes.extend_from_slice(packet.get(..head)?);
-            }
-            None => encode_head(version, letter, &mut self.bytes)?,
-        }
-        let tail = if is_5(version) { properties_len(letter.properties) } else { 0 };
-        self.id_at = self.bytes.len() - tail - if letter.id.is_some() { 2 } else { 0 };
+        encode_head(version, letter, &mut self.bytes)?;
         self.serial = letter.serial;
         Some(())
     }

@@ -111,18 +111,47 @@ impl<M> Io<M> {
     /// bytes now wait to be written to the connection's socket.
     #[inline]
     pub fn send_parts(&mut self, id: ConnId, head: &[u8], tail: &[u8]) -> usize {
+        self.send_marked(id, head, tail, |_| {})
+    }
+
+    /// [`Io::send_parts`], where `mark` puts into `head` what differs between receivers. It does so where `head` is sent
+    /// from: a copy that was just changed would be read in wider pieces than it was changed in, for which the processor
+    /// waits until all that it wrote before is in its cache.
+    #[inline]
+    pub fn send_marked(
+        &mut self,
+        id: ConnId,
+        head: &[u8],
+        tail: &[u8],
+        mark: impl FnOnce(&mut [u8]),
+    ) -> usize {
         let Some(conn) = self.table.find(id) else { return 0 };
         if conn.phase != Phase::Open || conn.flags.shut {
             return 0;
         }
         let plain = &mut conn.waiting.buffers().plain;
         self.pool.lend(plain);
+        let (before, len) = (plain.len(), head.len() + tail.len());
         match &mut conn.stack {
-            None => {
-                plain.extend_from_slice(head);
-                plain.extend_from_slice(tail);
+            Some(stack) if stack.masks() => {
+                let mut head = head.to_vec();
+                mark(&mut head);
+                stack.send_parts(&head, tail, plain);
             }
-            Some(stack) => stack.send_parts(head, tail, plain),
+            stack => {
+                match stack {
+                    None => {
+                        plain.extend_from_slice(head);
+                        plain.extend_from_slice(tail);
+                    }
+                    Some(stack) => stack.send_parts(head, tail, plain),
+                }
+                // A stack that has closed takes nothing more.
+                if plain.len() >= before + len {
+                    let start = plain.len() - len;
+                    mark(&mut plain[start..start + head.len()]);
+                }
+            }
         }
         if !conn.flags.dirty {
             conn.flags.dirty = true;

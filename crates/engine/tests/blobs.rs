@@ -1,4 +1,4 @@
-//! Payloads that connections share, over every layer, through slow and broken links.
+//! Payloads that connections share, and packets that are marked for each, over every layer, through slow and broken links.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
@@ -14,7 +14,8 @@ use mqway_transport::{ClientOptions, ServerOptions, Stack};
 /// What comes between and around blobs.
 const HEAD: &[u8] = b"head";
 
-/// Sends what its orders say, one byte each: `b` a head and the blob, `s` something small, `q` the end of it all.
+/// Sends what its orders say, one byte each: `b` a head and the blob, `m` something that is marked, `s` something small, `q`
+/// the end of it all.
 struct Library {
     blob: Arc<Blob>,
 }
@@ -28,6 +29,7 @@ impl Core for Library {
         for order in orders.iter() {
             match order {
                 b'b' => drop(io.send_blob(conn, HEAD, &self.blob)),
+                b'm' => _ = io.send_marked(conn, b"m--k", b"ed", |head| head[1..3].copy_from_slice(b"ar")),
                 b'q' => io.close(conn, CloseCode::NORMAL),
                 _ => io.send(conn, b"small"),
             }
@@ -124,16 +126,24 @@ fn blobs_come_whole_and_in_order_over_every_layer() {
             let mut far = Far::new(&mut sim, &client);
             let (mut wanted, mut orders) = (Vec::new(), Vec::new());
             for _ in 0..20 {
-                if sim.random().below(2) == 0 {
-                    orders.push(b'b');
-                    wanted.extend_from_slice(HEAD);
-                    wanted.extend_from_slice(blob.bytes());
-                } else {
-                    orders.push(b's');
-                    wanted.extend_from_slice(b"small");
+                match sim.random().below(3) {
+                    0 => {
+                        orders.push(b'b');
+                        wanted.extend_from_slice(HEAD);
+                        wanted.extend_from_slice(blob.bytes());
+                    }
+                    1 => {
+                        orders.push(b'm');
+                        wanted.extend_from_slice(b"marked");
+                    }
+                    _ => {
+                        orders.push(b's');
+                        wanted.extend_from_slice(b"small");
+                    }
                 }
             }
-            orders.push(b'q');
+            // What comes behind the end is not sent, nor does it change what was.
+            orders.extend_from_slice(b"qm");
             let mut ordered = orders.as_slice();
             for _ in 0..20_000 {
                 sim.run(Duration::from_millis(2));
