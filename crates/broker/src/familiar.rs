@@ -3,12 +3,17 @@
 //! A publisher sends to the same topic again and again. What its last PUBLISH was checked for (a topic name, UTF-8, no
 //! wildcards, no properties) holds for the next one if that begins with the same bytes: it is compared, not decoded.
 
+use std::cell::Cell;
+
 use mqway_codec::{PacketId, Publish, QoS, Version};
+use mqway_hooks::Epoch;
 
 /// The topic of a connection's last PUBLISH that was decoded, if it had no properties.
 #[derive(Debug, Default)]
 pub(crate) struct Familiar {
     topic: String,
+    /// Hooks have let the topic pass as it is, and will again while this holds.
+    pub passed: Cell<Option<Epoch>>,
 }
 
 /// Longer topics are not kept: to copy each of them could cost more than it saves.
@@ -22,7 +27,14 @@ impl Familiar {
         if plain && self.topic != publish.topic {
             self.topic.clear();
             self.topic.push_str(publish.topic);
+            self.passed.set(None);
         }
+    }
+
+    /// Whether hooks need not be asked about the topic, if this is what holds now.
+    #[inline]
+    pub fn passes(&self, epoch: Option<Epoch>) -> bool {
+        epoch.is_some() && epoch == self.passed.get()
     }
 
     /// The PUBLISH at the start of `bytes`, and its length, if it is whole, no longer than `limit`, and begins like the

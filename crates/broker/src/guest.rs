@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use mqway_codec::{PacketType, PropertiesBuf, ReasonCode};
 use mqway_engine::{ConnId, Io, Poster};
-use mqway_hooks::{Answer, Answers, By, Changes, Client, Denial, Dialogue, Event, Hooks, Phase, Progress};
+use mqway_hooks::{
+    Answer, Answers, By, Changes, Client, Denial, Dialogue, Epoch, Event, Hooks, Phase, Progress,
+};
 use mqway_session::server::Exchange;
 use mqway_transport::facts::Facts;
 
@@ -134,6 +136,12 @@ impl Hooked {
     #[inline]
     pub fn wants(&self, phase: Phase) -> bool {
         self.hooks.wants(phase)
+    }
+
+    /// What holds for the client of a session, if hooks know it.
+    #[inline]
+    pub fn epoch(&self, home: &Home) -> Option<Epoch> {
+        home.guest.as_ref().map(|guest| self.hooks.epoch(&guest.client))
     }
 
     /// Tells observers of what has happened to a session or its client.

@@ -32,6 +32,8 @@ pub(crate) struct House {
     kept: PropertiesBuf,
     /// Of the row that is being served.
     ends: Vec<End>,
+    /// The topic of a message that hooks publish to another one than its client has said.
+    pub renamed: String,
     /// Answers to the packets that are being served: more than one only where they need not be sent apart.
     pub answer: Vec<u8>,
     pub sweep: Sweep,
@@ -72,6 +74,7 @@ impl House {
             cache: RouteCache::new(ROUTES, ROUTE_BYTES),
             kept: PropertiesBuf::new(),
             ends: Vec::new(),
+            renamed: String::new(),
             answer: Vec::new(),
             sweep: Sweep::default(),
         }
@@ -100,12 +103,15 @@ impl House {
             {
                 tally.packets_received += 1;
                 let is_answered = publish.packet_id.is_some();
+                let passes = hooked.as_ref().is_none_or(|hooked| familiar.passes(hooked.epoch(home)));
                 match open.receiver.publish(&mut home.state, publish, &mut self.answer) {
-                    Ok(Some(incoming)) if self.desk.hooked.is_none() => {
+                    Ok(Some(incoming)) if passes => {
                         self.take_over(io, &incoming, rest.get(..len), author);
                     }
                     Ok(Some(incoming)) => {
-                        if let Err(then) = self.judged(io, &incoming, rest.get(..len), author) {
+                        let judged =
+                            self.judged(io, &incoming, rest.get(..len), author, Some(&familiar.passed));
+                        if let Err(then) = judged {
                             break then;
                         }
                         if let Some(time) = self.desk.take_rest(session) {
@@ -163,7 +169,9 @@ impl House {
     fn serve_row(&mut self, io: &mut Io<Mail>, open: &mut Open, bytes: &[u8]) -> usize {
         let (version, session) = (open.receiver.version(), open.session);
         let Some(Publishing { familiar, author }) = open.publishing.as_deref_mut() else { return 0 };
-        if bytes.first() != Some(&0x30) || self.desk.hooked.is_some() || !self.desk.sessions.lives(session) {
+        let Desk { sessions, hooked, .. } = &mut self.desk;
+        let Some(home) = sessions.find(session).filter(|_| bytes.first() == Some(&0x30)) else { return 0 };
+        if hooked.as_ref().is_some_and(|hooked| !familiar.passes(hooked.epoch(home))) {
             return 0;
         }
         let (limit, mut ends) = (self.shared.terms.maximum_packet, std::mem::take(&mut self.ends));
@@ -203,7 +211,7 @@ impl House {
                 publishing.familiar.remember(&incoming.publish);
                 match self.desk.hooked {
                     None => self.take_over(io, &incoming, None, &mut publishing.author),
-                    Some(_) => self.judged(io, &incoming, None, &mut publishing.author)?,
+                    Some(_) => self.judged(io, &incoming, None, &mut publishing.author, None)?,
                 }
             }
             Event::Acknowledged(ack) => *room |= settle(tally, shared, hooked, spare, home, ack),

@@ -1,12 +1,15 @@
 //! PUBLISH, SUBSCRIBE and UNSUBSCRIBE before hooks.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use mqway_codec::{
     Auth, Packet, PacketType, PropertyId, QoS, ReasonCode, Subscribe, TopicFilter, Unsubscribe, Version,
 };
 use mqway_engine::{ConnId, Io};
-use mqway_hooks::{Denial, Event, Filter, Message, Outcome, Phase, RefusedPublish, Step, Subscription};
+use mqway_hooks::{
+    Denial, Epoch, Event, Filter, Known, Message, Outcome, Phase, RefusedPublish, Step, Subscription,
+};
 use mqway_session::server::{Fault, Incoming, explain};
 
 use crate::clients::Author;
@@ -35,7 +38,8 @@ impl<T> Judged<T> {
 }
 
 impl House {
-    /// Publishes a message of a client and acknowledges it, if hooks let it, and as they have changed it.
+    /// Publishes a message of a client and acknowledges it, if hooks let it, and as they have changed it. Where it is `familiar`,
+    /// and hooks go by its topic alone, notes for how long they will let the next one pass.
     ///
     /// # Errors
     /// What follows instead of an answer.
@@ -45,11 +49,34 @@ impl House {
         incoming: &Incoming<'_>,
         raw: Option<&[u8]>,
         author: &mut Author,
+        familiar: Option<&Cell<Option<Epoch>>>,
     ) -> Result<(), Then> {
         let session = author.session;
         let (Some(hooked), Some(home)) = (&mut self.desk.hooked, self.desk.sessions.find(session)) else {
             return Ok(());
         };
+        if let Some(guest) = home.guest.as_deref()
+            && !hooked.wants(Phase::Published)
+            && !hooked.wants(Phase::Dropped)
+            && !incoming.publish.properties.contains(PropertyId::ResponseTopic)
+        {
+            match hooked.hooks.known_publish(&guest.client, incoming.topic) {
+                Some(Known::Same) => {
+                    if let Some(passed) = familiar {
+                        passed.set(hooked.epoch(home));
+                    }
+                    self.take_over(io, incoming, raw, author);
+                    return Ok(());
+                }
+                Some(Known::As(topic)) => {
+                    self.renamed.clear();
+                    self.renamed.push_str(topic);
+                    self.take_over_renamed(io, incoming, author);
+                    return Ok(());
+                }
+                None => {}
+            }
+        }
         let mut message = Message::from_publish(&incoming.publish, incoming.topic);
         if let Some(guest) = home.guest.as_deref_mut().filter(|_| hooked.wants(Phase::Publish)) {
             let outcome = loop {
@@ -90,6 +117,16 @@ impl House {
         self.acknowledge(incoming, reason, author);
         self.tell_published(session, &message, reason);
         Ok(())
+    }
+
+    /// Publishes a message of a client to the topic that was noted, and acknowledges it.
+    fn take_over_renamed(&mut self, io: &mut Io<Mail>, incoming: &Incoming<'_>, author: &mut Author) {
+        let topic = std::mem::take(&mut self.renamed);
+        let mut publish = incoming.publish;
+        publish.topic = &topic;
+        let reason = self.publish(io, &Incoming { topic: &topic, publish }, None, author);
+        self.renamed = topic;
+        self.acknowledge(incoming, reason, author);
     }
 
     fn tell_published(&mut self, session: SessionRef, message: &Message<'_>, reason: ReasonCode) {

@@ -2,7 +2,7 @@
 
 use mqway_codec::{PropertiesBuf, PropertyId, Publish};
 use mqway_engine::{ConnId, Io};
-use mqway_hooks::{Event, Message, Phase};
+use mqway_hooks::{Event, Known, Message, Phase};
 use mqway_session::server::{Sender, Will};
 
 use crate::guest::{Guest, Hooked};
@@ -18,7 +18,41 @@ impl Hooked {
     /// # Errors
     /// If it was not written, because of hooks or for whatever else.
     #[expect(clippy::too_many_arguments, reason = "those of Writer::write, and whom it is for")]
+    #[inline]
     pub fn write(
+        &mut self,
+        client_id: &str,
+        guest: &mut Guest,
+        writer: &mut Writer,
+        io: &mut Io<Mail>,
+        conn: ConnId,
+        sender: &mut Sender,
+        letter: &Letter<'_>,
+    ) -> Result<usize, Unwritten> {
+        let known =
+            match self.wants(Phase::Delivered) || letter.properties.contains(PropertyId::ResponseTopic) {
+                true => None,
+                false => self.hooks.known_deliver(&guest.client, letter.topic),
+            };
+        match known {
+            Some(Known::Same) => writer.write(io, conn, sender, letter),
+            Some(Known::As(topic)) => {
+                let renamed = Letter { serial: 0, raw: None, topic, ..*letter };
+                writer.write(io, conn, sender, &renamed)
+            }
+            None => self.ask_and_write(client_id, guest, writer, io, conn, sender, letter),
+        }
+    }
+
+    /// Whether messages to this topic go to a receiver as they are, without a hook being asked or told. They have no
+    /// properties.
+    pub fn passes_to(&self, guest: &Guest, topic: &str) -> bool {
+        let known = || self.hooks.known_deliver(&guest.client, topic) == Some(Known::Same);
+        !self.wants(Phase::Delivered) && (!self.wants(Phase::Deliver) || known())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "as there")]
+    fn ask_and_write(
         &mut self,
         client_id: &str,
         guest: &mut Guest,

@@ -134,9 +134,15 @@ impl Desk {
         if usize::from(session.worker) != self.worker {
             return false;
         }
-        let Some(home) = self.sessions.find(session).filter(|home| home.local().is_none()) else {
+        let Desk { sessions, hooked, .. } = self;
+        let Some(home) = sessions.find(session).filter(|home| home.local().is_none()) else {
             return false;
         };
+        if let (Some(hooked), Some(guest)) = (hooked, &home.guest)
+            && !hooked.passes_to(guest, row.topic)
+        {
+            return false;
+        }
         let Some(sender) = home.state.sender() else { return true }; // Then nobody gets it: QoS 0 is not kept.
         sender.is_plain()
             && is_5(sender.version()) == is_5(row.version)

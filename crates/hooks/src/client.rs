@@ -8,6 +8,7 @@ use std::time::Duration;
 use mqway_codec::{Connect, SubscribeOptions, Version};
 use mqway_transport::facts::Facts;
 
+use crate::memo::Memo;
 use crate::{Hooks, Login};
 
 /// A connection as hooks see it, from its first byte to its end: who it is, how it came, and what hooks keep of it.
@@ -44,6 +45,8 @@ pub struct Client {
     pub(crate) turn: u32,
     /// How often it was said who the client is.
     pub(crate) revision: u32,
+    /// What hooks have let pass lately.
+    pub(crate) memo: Memo,
     data: Vec<(TypeId, Box<dyn Any + Send>)>,
 }
 
@@ -77,6 +80,7 @@ impl Client {
             rest: Duration::ZERO,
             turn: 0,
             revision: 0,
+            memo: Memo::default(),
             data: Vec::new(),
         }
     }

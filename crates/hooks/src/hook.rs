@@ -98,6 +98,13 @@ pub trait Authorize: Send + Sync {
         Phases::of(&[Phase::Publish, Phase::Subscribe])
     }
 
+    /// Whether what it says of messages depends on nothing but their topics, and on what is known of the client: then it
+    /// need not be asked about each one to a topic that it has passed. It is again when it is found out anew who the client
+    /// is, or when hooks are replaced.
+    fn by_topic(&self) -> bool {
+        false
+    }
+
     /// [`Phase::Publish`]: whether the client may publish this; its will, at CONNECT, too.
     fn publish(&self, _client: &mut Client, _message: &Message<'_>, _later: Later<'_>) -> Verdict {
         Verdict::Pass
@@ -133,6 +140,12 @@ pub trait Transform: Send + Sync {
     /// The phases at which it is to be called.
     fn phases(&self) -> Phases {
         Phases::ALL
+    }
+
+    /// Whether what it makes of messages is another topic, if anything, and depends on nothing but their topics, and on what
+    /// is known of the client: see [`Authorize::by_topic`]. It may do more to those that have a response topic.
+    fn by_topic(&self) -> bool {
+        false
     }
 
     /// [`Phase::Authenticate`], once it is known who the client is, and before its will is shown: whether its packets can be

@@ -3,14 +3,16 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use mqway_codec::{QoS, ReasonCode};
+use mqway_codec::{PropertyId, QoS, ReasonCode};
 
 use crate::later::Said;
 use crate::login::Changes;
+use crate::memo::{Epoch, Stamp, Way};
 use crate::{
-    Accept, Admit, Answer, Answers, Authenticate, Authorize, Client, Denial, Event, Exchange, Filter, Later,
-    Login, Message, Method, Observe, Phase, Phases, Step, Subscription, Transform, Verdict, Waiting,
+    Accept, Admit, Answer, Answers, Authenticate, Authorize, Client, Denial, Event, Exchange, Filter, Known,
+    Later, Login, Message, Method, Observe, Phase, Phases, Step, Subscription, Transform, Verdict, Waiting,
 };
 
 mod entry;
@@ -36,6 +38,10 @@ pub struct Hooks {
     transform: Vec<Arc<dyn Transform>>,
     observe: Vec<Arc<dyn Observe>>,
     wanted: Phases,
+    /// Phases at which there is a hook that does not go by topics alone.
+    particular: Phases,
+    /// Tells these hooks from others.
+    edition: u64,
     /// Whether a client may connect of whom no hook has an opinion.
     pub anonymous: bool,
     /// Whether such a client may bring a user name or a password, which then stands as it says: only where nobody is there
@@ -250,6 +256,7 @@ impl Hooks {
         const JUDGED: Phases =
             Phases::of(&[Phase::Publish, Phase::Subscribe, Phase::Unsubscribe, Phase::Deliver]);
         self.wanted = self.wanted.and(hook.phases().within(JUDGED));
+        self.change(hook.phases(), hook.by_topic());
         self.authorize.push(hook);
     }
 
@@ -264,6 +271,7 @@ impl Hooks {
             Phase::Will,
         ]);
         self.wanted = self.wanted.and(hook.phases().within(CHANGED));
+        self.change(hook.phases(), hook.by_topic());
         self.transform.push(hook);
     }
 
@@ -281,6 +289,7 @@ impl Hooks {
             Phase::Will,
         ]);
         self.wanted = self.wanted.and(hook.phases().without(ASKED));
+        self.change(Phases::NONE, true);
         self.observe.push(hook);
     }
 
@@ -288,6 +297,15 @@ impl Hooks {
     pub fn authenticators(&self) -> impl Iterator<Item = &str> {
         let methods = self.methods.iter().map(|method| method.name());
         self.authenticate.iter().map(|hook| hook.name()).chain(methods)
+    }
+
+    /// There is another hook, which goes by topics alone or not.
+    fn change(&mut self, at: Phases, by_topic: bool) {
+        static EDITIONS: AtomicU64 = AtomicU64::new(1);
+        self.edition = EDITIONS.fetch_add(1, Ordering::Relaxed);
+        if !by_topic {
+            self.particular = self.particular.and(at);
+        }
     }
 
     /// Whether any hook is called at this phase. Ask before putting together what it would be given.
@@ -306,6 +324,45 @@ impl Hooks {
         self.authenticators().next().is_some()
     }
 
+    /// What [`Hooks::publish`] would make of a message without a response topic, if it let one to the same topic pass before
+    /// and goes by topics alone: then it is not to be asked.
+    #[inline]
+    pub fn known_publish<'c>(&self, client: &'c Client, topic: &str) -> Option<Known<'c>> {
+        client.memo.recall(self.edition, client.revision, &client.client_id, topic, Way::ToServer)
+    }
+
+    /// The same of [`Hooks::deliver`].
+    #[inline]
+    pub fn known_deliver<'c>(&self, client: &'c Client, topic: &str) -> Option<Known<'c>> {
+        client.memo.recall(self.edition, client.revision, &client.client_id, topic, Way::ToClient)
+    }
+
+    /// What holds now: that something is known needs not be looked up again as long as this is the same.
+    #[inline]
+    pub fn epoch(&self, client: &Client) -> Epoch {
+        Epoch { edition: self.edition, revision: client.revision }
+    }
+
+    /// What is remembered of a message, if it counts for it.
+    fn known<'c>(&self, client: &'c Client, way: Way, message: &Message<'_>) -> Option<Known<'c>> {
+        if message.is_changed() || message.properties().contains(PropertyId::ResponseTopic) {
+            return None;
+        }
+        client.memo.recall(self.edition, client.revision, &client.client_id, message.topic(), way)
+    }
+
+    /// Remembers what has become of a message that came with topic `sent`.
+    fn remember(&self, client: &mut Client, way: Way, sent: Option<&str>, message: &Message<'_>) {
+        let phase = if way == Way::ToServer { Phase::Publish } else { Phase::Deliver };
+        let Some(sent) = sent.filter(|_| !self.particular.contains(phase)) else { return };
+        if !message.properties().contains(PropertyId::ResponseTopic) {
+            let (edition, revision) = (self.edition, client.revision);
+            let stamp = Stamp { edition, revision, client_id: Some(client.client_id.clone()) };
+            let becomes = message.is_changed().then(|| message.topic());
+            client.memo.remember(stamp, sent, way, becomes);
+        }
+    }
+
     /// [`Phase::Publish`]: changes a message from a client, and judges it.
     pub fn publish(
         &self,
@@ -314,10 +371,20 @@ impl Hooks {
         progress: &mut Progress,
         answers: &Arc<dyn Answers>,
     ) -> Outcome {
-        match self.change_publish(client, message) {
-            Outcome::Go => self.judge_publish(client, message, progress, answers),
-            denied => denied,
+        let sent = message.sent_topic();
+        if let Some(known) = self.known(client, Way::ToServer, message)
+            && message.rename(known).is_ok()
+        {
+            return Outcome::Go;
         }
+        let outcome = match self.change_publish(client, message) {
+            Outcome::Go => self.judge_publish(client, message, progress, answers),
+            denied => return denied,
+        };
+        if outcome == Outcome::Go {
+            self.remember(client, Way::ToServer, sent, message);
+        }
+        outcome
     }
 
     /// Changes a message from a client as it did before: one that was judged, and that its sender has sent again.
@@ -398,8 +465,16 @@ impl Hooks {
     /// # Errors
     /// The first no.
     pub fn deliver(&self, client: &mut Client, message: &mut Message<'_>) -> Result<(), Denial> {
+        let sent = message.sent_topic();
+        if let Some(known) = self.known(client, Way::ToClient, message)
+            && message.rename(known).is_ok()
+        {
+            return Ok(());
+        }
         self.judges(Phase::Deliver, |hook| hook.deliver(client, message))?;
-        self.deliver_again(client, message)
+        self.deliver_again(client, message)?;
+        self.remember(client, Way::ToClient, sent, message);
+        Ok(())
     }
 
     /// Changes a message to a client as it did before: one that was judged, and that was sent again.

@@ -69,6 +69,7 @@ mod hook;
 mod hooks;
 mod later;
 mod login;
+mod memo;
 mod message;
 mod phase;
 mod plugin;
@@ -85,6 +86,7 @@ pub use hook::{Accept, Admit, Authenticate, Authorize, Exchange, Method, Observe
 pub use hooks::{Dialogue, Hooks, Outcome, Progress, Refusals, RefusedPublish, RefusedWill, Unanswered};
 pub use later::{Answer, Answers, Later, Ticket, Waiting};
 pub use login::{Changes, Login};
+pub use memo::{Epoch, Known};
 pub use message::Message;
 pub use mqway_transport::facts;
 pub use phase::{Phase, Phases};

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use mqway_codec::{EncodeError, Properties, PropertiesBuf, Publish, QoS, TopicError, TopicName, Will};
 
+use crate::Known;
+
 /// An application message on its way from a client or to one. Nothing is copied until a hook changes it.
 #[derive(Clone, Debug)]
 pub struct Message<'a> {
@@ -52,6 +54,22 @@ impl<'a> Message<'a> {
     /// The topic name. For a client, as the client knows it; see the order of hooks at [`Hooks`](crate::Hooks).
     pub fn topic(&self) -> &str {
         &self.topic
+    }
+
+    /// Gives it the topic that hooks are known to give it.
+    pub(crate) fn rename(&mut self, known: Known<'_>) -> Result<(), TopicError> {
+        match known {
+            Known::Same => Ok(()),
+            Known::As(topic) => self.set_topic(topic),
+        }
+    }
+
+    /// Its topic as long as nobody has changed it.
+    pub(crate) fn sent_topic(&self) -> Option<&'a str> {
+        match self.topic {
+            Cow::Borrowed(topic) => Some(topic),
+            Cow::Owned(_) => None,
+        }
     }
 
     /// Publishes it to another topic.

@@ -1,5 +1,6 @@
 //! How verdicts combine, and answers that come later.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
@@ -252,6 +253,110 @@ fn who_changes_packets_is_asked_whether_it_can_once_the_client_is_known() {
         let outcome = scene.login(&hooks, &mut login, RefusedWill::Refuse);
         let subscribed = usize::from(outcome == Outcome::Go);
         assert_eq!((outcome, scene.client.subscriptions.len()), (expected, subscribed));
+    }
+}
+
+/// Lets pass what is not called `no`, below a name of its own, and counts how often it is asked.
+#[derive(Default)]
+struct ByTopic {
+    asked: AtomicUsize,
+    by_more: bool,
+}
+
+impl Authorize for ByTopic {
+    fn name(&self) -> &str {
+        "by topic"
+    }
+    fn phases(&self) -> Phases {
+        Phases::of(&[Phase::Publish, Phase::Deliver])
+    }
+    fn by_topic(&self) -> bool {
+        !self.by_more
+    }
+    fn publish(&self, _: &mut Client, message: &Message<'_>, _: Later<'_>) -> Verdict {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if message.topic().ends_with("no") { no("its name") } else { Verdict::Pass }
+    }
+    fn deliver(&self, _: &mut Client, message: &Message<'_>) -> Result<(), Denial> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if message.topic().ends_with("no") { Err(Denial::not_authorized("its name")) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn who_goes_by_topics_alone_is_asked_once_for_each() {
+    let judge = Arc::new(ByTopic::default());
+    let mut hooks = Hooks::new();
+    hooks.add_authorize(judge.clone());
+    hooks.add_transform(Arc::new(MountByTopic));
+    let mut scene = Scene::new();
+    let asked = |expected: usize| assert_eq!(judge.asked.swap(0, Ordering::Relaxed), expected);
+    for _ in 0..3 {
+        let mut sent = message("a");
+        assert_eq!(scene.publish(&hooks, &mut sent), Outcome::Go);
+        assert_eq!(sent.topic(), "home/a");
+        let mut received = message("home/a");
+        hooks.deliver(&mut scene.client, &mut received).unwrap();
+        assert_eq!(received.topic(), "a");
+    }
+    asked(2);
+    assert_eq!(hooks.known_publish(&scene.client, "a"), Some(Known::As("home/a")));
+    assert_eq!(hooks.known_deliver(&scene.client, "home/a"), Some(Known::As("a")));
+    assert_eq!(hooks.known_deliver(&scene.client, "a"), None);
+    // A no is said anew each time, and so is what has another topic with it.
+    for _ in 0..2 {
+        assert!(matches!(scene.publish(&hooks, &mut message("no")), Outcome::Denied(_)));
+        let mut properties = mqway_codec::PropertiesBuf::new();
+        properties.push(mqway_codec::Property::ResponseTopic("r")).unwrap();
+        let mut publish = mqway_codec::Publish::new("b", b"");
+        publish.properties = properties.as_properties();
+        assert_eq!(scene.publish(&hooks, &mut Message::from_publish(&publish, "b")), Outcome::Go);
+    }
+    asked(4);
+    // Others are asked, and the same once it has been found out anew who the client is.
+    let other = Arc::new(ByTopic::default());
+    let mut others = hooks.clone();
+    assert!(others.known_publish(&scene.client, "a").is_some(), "a copy is no other");
+    others.add_authorize(other.clone());
+    assert_eq!(scene.publish(&others, &mut message("a")), Outcome::Go);
+    assert_eq!(other.asked.load(Ordering::Relaxed), 1);
+    asked(1);
+    let connect = Connect::new(Version::V5, "c");
+    assert_eq!(scene.login(&others, &mut Login::new(&connect), RefusedWill::Refuse), Outcome::Go);
+    assert_eq!(scene.publish(&others, &mut message("a")), Outcome::Go);
+    asked(1);
+}
+
+#[test]
+fn where_one_goes_by_more_than_topics_all_are_asked_each_time() {
+    let (judge, by_more) = (Arc::new(ByTopic::default()), ByTopic { by_more: true, ..ByTopic::default() });
+    let mut hooks = Hooks::new();
+    hooks.add_authorize(judge.clone());
+    hooks.add_authorize(Arc::new(by_more));
+    let mut scene = Scene::new();
+    for _ in 0..2 {
+        assert_eq!(scene.publish(&hooks, &mut message("a")), Outcome::Go);
+        hooks.deliver(&mut scene.client, &mut message("a")).unwrap();
+    }
+    assert_eq!(judge.asked.load(Ordering::Relaxed), 4);
+    assert_eq!(hooks.known_publish(&scene.client, "a"), None);
+}
+
+/// The same as [`Mount`], and says that it goes by topics alone.
+struct MountByTopic;
+
+impl Transform for MountByTopic {
+    fn name(&self) -> &str {
+        "mount"
+    }
+    fn by_topic(&self) -> bool {
+        true
+    }
+    fn publish(&self, client: &mut Client, message: &mut Message<'_>) -> Result<(), Denial> {
+        Mount.publish(client, message)
+    }
+    fn deliver(&self, client: &mut Client, message: &mut Message<'_>) -> Result<(), Denial> {
+        Mount.deliver(client, message)
     }
 }
 

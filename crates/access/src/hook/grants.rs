@@ -25,6 +25,10 @@ impl Authorize for Granted {
         Phases::of(&[Phase::Publish, Phase::Subscribe, Phase::Deliver])
     }
 
+    fn by_topic(&self) -> bool {
+        true
+    }
+
     fn publish(&self, client: &mut Client, message: &Message<'_>, _: Later<'_>) -> Verdict {
         match client.data::<Grants>().and_then(|grants| grants.publish.as_ref()) {
             Some(filters) if !has(filters, message.topic()) => {

@@ -63,6 +63,10 @@ impl Authorize for Permissions {
         Phases::of(&[Phase::Publish, Phase::Subscribe, Phase::Deliver])
     }
 
+    fn by_topic(&self) -> bool {
+        true
+    }
+
     fn publish(&self, client: &mut Client, message: &Message<'_>, _: Later<'_>) -> Verdict {
         let Ok(topic) = TopicName::new(message.topic()) else {
             return Verdict::Deny(Denial::new(ReasonCode::TopicNameInvalid, "acl: no topic name"));

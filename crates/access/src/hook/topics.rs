@@ -80,6 +80,10 @@ impl Transform for Topics {
         ])
     }
 
+    fn by_topic(&self) -> bool {
+        true
+    }
+
     fn admit(&self, client: &mut Client, _: &Login<'_>) -> Result<(), Denial> {
         let view = self.look_up(client)?;
         self.subscribe_unasked(client, &view);
@@ -94,7 +98,7 @@ impl Transform for Topics {
             let response = view.to_server(response).map_err(|why| no_topic(why, response))?;
             set_response_topic(message, Some(&response))?;
         }
-        message.set_topic(topic).map_err(|_| no_topic(Outside::NoTopic, ""))
+        rename(message, topic)
     }
 
     fn subscribe(&self, client: &mut Client, wanted: &mut Subscription<'_>) -> Result<(), Denial> {
@@ -108,6 +112,9 @@ impl Transform for Topics {
             None => view.filter(filter.matched()),
         };
         let known = known.map_err(|why| no_filter(why, filter.as_str()))?;
+        if known == filter.matched() {
+            return Ok(()); // So that the packet stays as it is.
+        }
         filter.set_matched(&known).map_err(|_| no_filter(Outside::NoTopic, filter.as_str()))
     }
 
@@ -118,8 +125,16 @@ impl Transform for Topics {
             let response = view.to_client(response).ok();
             set_response_topic(message, response.as_deref())?;
         }
-        message.set_topic(topic).map_err(|_| unknown(Outside::NoTopic))
+        rename(message, topic)
     }
+}
+
+/// Gives a message another topic, if it is another one.
+fn rename(message: &mut Message<'_>, topic: String) -> Result<(), Denial> {
+    if topic == message.topic() {
+        return Ok(());
+    }
+    message.set_topic(topic).map_err(|_| unknown(Outside::NoTopic))
 }
 
 /// Puts another response topic in the place of the one that a message has, or none.
