@@ -252,7 +252,7 @@ fn messages_stay_where_they_belong(server: &Running, version: Version, qos: QoS)
     root.subscribe("#", qos);
     let name_invalid = refused(version, qos, ReasonCode::TopicNameInvalid);
     let not_allowed = refused(version, qos, ReasonCode::NotAuthorized);
-    for (topic, expected) in [
+    let attempts = [
         ("$SYS/x", Some(name_invalid)),
         ("$share/g/tenants/bob/x", Some(name_invalid)),
         ("$foo/x", Some(name_invalid)),
@@ -266,10 +266,12 @@ fn messages_stay_where_they_belong(server: &Running, version: Version, qos: QoS)
         ("../bob/x", None),
         ("/bob/x", None),
         ("a", None),
-    ] {
+    ];
+    // Twice, since what is remembered of the first must not help the second.
+    for (topic, expected) in attempts.iter().chain(&attempts) {
         let heard = alice.send(topic, "x", qos);
         if let Some(expected) = expected {
-            assert_eq!(heard, expected, "{topic} by {version:?} with {qos:?}");
+            assert_eq!(heard, *expected, "{topic} by {version:?} with {qos:?}");
         } else {
             assert!(heard.is_none_or(|reason| !reason.is_error()), "{topic}: {heard:?}");
         }
@@ -282,6 +284,7 @@ fn messages_stay_where_they_belong(server: &Running, version: Version, qos: QoS)
     let mut seen = root.all("end x");
     seen.retain(|line| line != "tenants/bob/end x" && !line.starts_with("$SYS"));
     seen.sort();
+    seen.dedup();
     let mut expected = [
         "tenants/alice/lights/8 x",
         "tenants/alice/tenants/bob/x x",
@@ -335,14 +338,15 @@ fn subscriptions_bring_only_what_belongs(server: &Running, version: Version, qos
             None => assert!(!told.is_error(), "{filter}: {told:?}"),
         }
     }
-    for topic in [
+    let others = [
         "tenants/bob/x",
         "tenants/alice/secret/x",
         "tenants/alice/$SYS/x",
         "tenants/alice/hidden/x",
         "x",
         "tenants/alice/lights/3",
-    ] {
+    ];
+    for topic in others.iter().chain(&others) {
         root.send(topic, "x", QoS::AtLeastOnce);
     }
     root.send("tenants/alice/end", "x", QoS::AtLeastOnce);
