@@ -1,5 +1,6 @@
 //! Hooks: that each is called where it is to be, and that what it says counts.
 
+mod by_topic;
 mod enhanced;
 mod entry;
 mod login;
