@@ -23,6 +23,7 @@ mod limits;
 mod noise;
 mod order;
 mod phases;
+mod unasked;
 
 const Q0: QoS = QoS::AtMostOnce;
 const Q1: QoS = QoS::AtLeastOnce;
