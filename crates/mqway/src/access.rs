@@ -217,6 +217,19 @@ fn scram_users(path: &Path) -> Result<ScramUsers, Failure> {
         .map_err(|(line, why)| Failure::usage(format_args!("{}: line {line}: {why}", path.display())))
 }
 
+/// Warns of what has changed of `[access]` and is not taken over by a server that runs.
+pub fn warn_of_what_stays(old: &Access, new: &Access) {
+    let changed = [
+        ("refused_publish", old.refused_publish != new.refused_publish),
+        ("refused_will", old.refused_will != new.refused_will),
+        ("answer_timeout", old.answer_timeout != new.answer_timeout),
+        ("max_waiting", old.max_waiting != new.max_waiting),
+    ];
+    for (key, _) in changed.iter().filter(|(_, changed)| *changed) {
+        log::warn!("{key} of [access] stays as it was; it takes a restart to change it");
+    }
+}
+
 /// What happens where the protocol leaves a choice of how to refuse.
 pub fn refusals(access: &Access) -> Refusals {
     Refusals {

@@ -9,7 +9,7 @@ use mqway_broker::{Broker, Counters};
 use mqway_transport::Url;
 
 use crate::Maker;
-use crate::access::Guards;
+use crate::access::{self, Guards};
 use crate::failure::Failure;
 use crate::logging::{self, say};
 use crate::settings::Settings;
@@ -91,6 +91,7 @@ fn reload(
     listen::reload(urls, &wired.urls, &wired.config.listeners, |id, options| {
         broker.reload_listener(id, options);
     });
+    access::warn_of_what_stays(&old.access, &new.access);
     if new.limits != old.limits || new.broker != old.broker || new.log != old.log {
         log::warn!(
             "limits, the broker's settings and the log level stay as they were; it takes a restart to change them"

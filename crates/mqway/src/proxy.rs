@@ -11,7 +11,7 @@ use mqway_proxy::{Config, Proxy};
 use mqway_transport::Url;
 
 use crate::Maker;
-use crate::access::Guards;
+use crate::access::{self, Guards};
 use crate::failure::Failure;
 use crate::logging;
 use crate::settings::Settings;
@@ -92,6 +92,7 @@ fn reload(
     listen::reload(urls, &wired.urls, &wired.config.listeners, |id, options| {
         proxy.reload_listener(id, options)
     });
+    access::warn_of_what_stays(&old.access, &new.access);
     if new.limits != old.limits || new.log != old.log {
         log::warn!("limits and log level stay as they were; it takes a restart to change them");
     }

@@ -87,8 +87,9 @@ fn who_is_banned_by_hand_is_kept_out_until_a_reload_lifts_it() {
         assert_eq!(refusals["Banned"], 4 + 4 + 2, "{refusals}");
         let said = server.program.stderr.all().concat();
         assert!(said.contains("bans: clients \"pump-*\""), "{said}");
-        std::fs::write(file, "").unwrap();
+        std::fs::write(file, "[access]\nmax_waiting = 7\n").unwrap();
         server.program.signal("HUP");
+        assert!(server.program.stderr.contain("max_waiting of [access] stays as it was"));
         assert!(eventually(SOON, || code(server, "203.0.113.7", &called(V5, "pump-1")) == Some(LET_IN)));
     });
 }
