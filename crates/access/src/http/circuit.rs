@@ -44,6 +44,13 @@ impl Circuit {
         matches!(self, Circuit::Resting(..))
     }
 
+    /// A question was not asked in time. If it was the one that decides, the next one is.
+    pub fn undecided(&mut self, now: Instant) {
+        if let Circuit::Probing(_, rest) = *self {
+            *self = Circuit::Resting(now, rest);
+        }
+    }
+
     /// A question was answered. Whether that is the end of its being left alone.
     pub fn succeeded(&mut self) -> bool {
         let before = std::mem::take(self);
@@ -108,5 +115,16 @@ mod tests {
         assert!(circuit.admits(now));
         assert!(!circuit.admits(now + Duration::from_secs(59)));
         assert!(circuit.admits(now + LONGEST_REST));
+    }
+    #[test]
+    fn a_probe_that_was_never_asked_lets_the_next_one_decide() {
+        let now = Instant::now();
+        let mut circuit = Circuit::Resting(now, FIRST_REST);
+        assert!(circuit.admits(now) && !circuit.admits(now));
+        circuit.undecided(now);
+        assert!(circuit.admits(now) && !circuit.admits(now));
+        circuit.succeeded();
+        circuit.undecided(now);
+        assert!(circuit.admits(now) && circuit.admits(now), "nothing was undecided");
     }
 }

@@ -94,6 +94,9 @@ struct Job {
 enum Failure {
     /// The service is to blame.
     Failed(String),
+    /// The service is there, and wants nothing of this question. It may be asked others, or one client with odd names could
+    /// have it left alone by all.
+    Declined(u16),
     /// It was asked too late to be blamed.
     Late,
 }
@@ -229,6 +232,7 @@ impl Shared {
         if self.lock().circuit.is_resting() {
             Some(Trouble::Resting)
         } else if job.until <= Instant::now() {
+            self.lock().circuit.undecided(Instant::now());
             Some(Trouble::Late)
         } else {
             None
@@ -262,7 +266,18 @@ impl Shared {
                 }
                 self.fall_back(Trouble::Failed)
             }
-            Err(Failure::Late) => self.fall_back(Trouble::Late),
+            Err(Failure::Declined(status)) => {
+                if state.circuit.succeeded() {
+                    info!("{} answers again", self.web);
+                }
+                drop(state);
+                warn!("no answer from {}: {}", self.web, WebError::Status(status));
+                self.fall_back(Trouble::Failed)
+            }
+            Err(Failure::Late) => {
+                state.circuit.undecided(Instant::now());
+                self.fall_back(Trouble::Late)
+            }
         }
     }
 
@@ -278,6 +293,10 @@ impl Shared {
             Ok(Ok((status @ (401 | 403), body))) => {
                 let (verdict, cache) = answer::parse_refusal(status, &body);
                 Ok((verdict, cache, body.len()))
+            }
+            // But for these two, which say that it was asked too slowly or too often (RFC 9110 §15.5, RFC 6585 §4).
+            Ok(Ok((status @ 400..500, _))) if status != 408 && status != 429 => {
+                Err(Failure::Declined(status))
             }
             Ok(Ok((status, _))) => Err(Failure::Failed(WebError::Status(status).to_string())),
             // Who has waited for a thread for most of the time has left it too little.

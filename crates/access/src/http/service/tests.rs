@@ -228,6 +228,19 @@ fn a_service_that_is_down_is_left_alone() {
 }
 
 #[test]
+fn odd_questions_of_one_client_do_not_have_the_service_left_alone_by_all() {
+    let server = FakeServer::start(|request| match request.body.contains("odd") {
+        true => Reply::Json(404, r#"{"result":"allow"}"#.to_owned()),
+        false => Reply::Json(200, r#"{"result":"allow"}"#.to_owned()),
+    });
+    let service = start(&server);
+    for number in 0..20 {
+        assert_eq!(ask(&service, publish(&format!("odd/{number}"))), failed(WhenDown::Deny));
+    }
+    assert_eq!(ask(&service, publish("fine")).by, By::Service);
+}
+
+#[test]
 fn a_service_that_hangs_fills_a_bounded_queue_and_nobody_waits_long() {
     let server = always(Reply::Silence);
     let settings = ServiceSettings::new(server.url());
