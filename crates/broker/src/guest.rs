@@ -9,7 +9,7 @@ use std::time::Duration;
 use mqway_codec::{PacketType, PropertiesBuf, ReasonCode};
 use mqway_engine::{ConnId, Io, Poster};
 use mqway_hooks::{
-    Answer, Answers, By, Changes, Client, Denial, Dialogue, Epoch, Event, Hooks, Phase, Progress,
+    Answer, Answers, By, Changes, Client, Denial, Dialogue, Epoch, Event, Held, Hooks, Phase, Progress,
 };
 use mqway_session::server::Exchange;
 use mqway_transport::facts::Facts;
@@ -63,6 +63,8 @@ pub(crate) struct Enhanced {
     pub last: Option<Vec<u8>>,
     /// CONNECT, once it is not among what lies unread any more.
     pub connect: Box<[u8]>,
+    /// The room that it takes.
+    pub held: Option<Held>,
 }
 
 /// Nothing of the connection is looked at: an answer is awaited, or hooks slow it down.
@@ -220,7 +222,7 @@ impl Guest {
         self.client.client_id = client_id.into();
         self.stage = Stage::Agreed(None);
         if let Some(enhanced) = &mut self.enhanced {
-            (enhanced.last, enhanced.connect) = (None, Box::default());
+            (enhanced.last, enhanced.connect, enhanced.held) = (None, Box::default(), None);
         }
     }
 

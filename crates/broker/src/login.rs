@@ -226,6 +226,7 @@ impl BrokerCore {
             dialogue: Some(dialogue),
             last: None,
             connect: Box::default(),
+            held: None,
         }));
         self.step(io, conn, connect, guest, connect.properties.authentication_data(), len)
     }
@@ -261,6 +262,12 @@ impl BrokerCore {
                     let mut packet = Vec::new();
                     let encoded = Packet::Connect(*connect).encode(Version::V5, &mut packet);
                     debug_assert!(encoded.is_ok(), "{encoded:?}");
+                    enhanced.held = self.house.shared.kept_connects.take(packet.len());
+                    if enhanced.held.is_none() {
+                        let text = "too many bytes of CONNECTs whose clients authenticate themselves";
+                        self.refuse(io, conn, connect, ReasonCode::ServerBusy, text);
+                        return len;
+                    }
                     enhanced.connect = packet.into_boxed_slice();
                 }
                 io.send(conn, &out);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use mqway_codec::SubscriptionId;
 use mqway_codec::{QoS, SubscribeOptions};
 use mqway_engine::Listener;
-use mqway_hooks::{Gates, Hooks, Refusals};
+use mqway_hooks::{Allowance, Gates, Hooks, Refusals};
 use mqway_routing::{RetainedIndex, SubscriptionIndex};
 use mqway_session::server::Terms;
 
@@ -18,6 +18,9 @@ use crate::loads::{LoadId, Loads};
 use crate::retained::{Publisher, Retained};
 use crate::sessions::Owner;
 use crate::{Config, Counters, Limits};
+
+/// Bytes of all CONNECTs that are kept because AUTH follows them.
+const KEPT_CONNECTS: usize = 128 * 1024 * 1024;
 
 /// Names a session: the worker that it is at home on, its place there, and which of those that had this place it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +69,8 @@ pub(crate) struct Shared {
     pub hooks: Arc<Hooks>,
     pub refusals: Refusals,
     pub waiting: WaitingRoom,
+    /// For CONNECTs that are kept while AUTH goes to and fro.
+    pub kept_connects: Allowance,
     pub gates: Arc<Gates>,
     /// Workers that have not stopped.
     pub running: AtomicUsize,
@@ -86,6 +91,7 @@ impl Shared {
             hooks,
             refusals: *refusals,
             waiting: WaitingRoom::new(limits.hook_waiting, limits.hook_time),
+            kept_connects: Allowance::new(KEPT_CONNECTS),
             running: AtomicUsize::new(workers),
             index: Index::with_key(key),
             retained: RetainedIndex::with_key(key),

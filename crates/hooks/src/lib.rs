@@ -62,6 +62,7 @@
 
 #![forbid(unsafe_code)]
 
+mod allowance;
 mod client;
 mod event;
 mod gates;
@@ -79,6 +80,7 @@ mod subscription;
 mod tests;
 mod verdict;
 
+pub use allowance::{Allowance, Held};
 pub use client::{Client, Standing};
 pub use event::{By, Event};
 pub use gates::Gates;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mqway_codec::{Blame, DecodeError, Fault, PacketType, ReasonCode};
 use mqway_engine::{CloseCode, ConnId, Core, Io, Listener, ListenerId, Origin, Why};
-use mqway_hooks::{Answer, Answers, By, Client, Event, Gates, Hooks, Refusals};
+use mqway_hooks::{Allowance, Answer, Answers, By, Client, Event, Gates, Hooks, Refusals};
 use mqway_transport::facts::Facts;
 
 use crate::answer::farewell;
@@ -19,6 +19,9 @@ use crate::pass::Then;
 use crate::server::Question;
 use crate::upstreams::Upstreams;
 use crate::{Config, Counters, Direction, Limits, LinkId, Observer};
+
+/// Bytes of all CONNECTs that are kept: until it is decided who the client is, and an upstream is there.
+const KEPT_CONNECTS: usize = 128 * 1024 * 1024;
 
 /// What is written to a worker from outside.
 pub(crate) enum Mail {
@@ -41,6 +44,8 @@ pub(crate) struct Shared {
     pub counters: Arc<Counters>,
     pub hooks: Arc<Hooks>,
     pub gates: Arc<Gates>,
+    /// For CONNECTs that are kept until they are sent.
+    pub kept_connects: Allowance,
     /// Workers that have not stopped.
     pub running: Arc<AtomicUsize>,
 }
@@ -55,6 +60,7 @@ impl Shared {
             gates: Arc::new(gates(&config.listeners, hooks.clone(), counters.clone())),
             counters,
             hooks,
+            kept_connects: Allowance::new(KEPT_CONNECTS),
             running: Arc::default(),
         }
     }
@@ -97,6 +103,7 @@ pub(crate) struct Context<O> {
     /// Where packets are put together.
     pub scratch: Vec<u8>,
     pub gates: Arc<Gates>,
+    pub kept_connects: Allowance,
     running: Arc<AtomicUsize>,
 }
 
@@ -197,7 +204,7 @@ impl Links {
 
 impl<O: Observer> ProxyCore<O> {
     pub fn new(shared: Shared, observer: O) -> ProxyCore<O> {
-        let Shared { limits, refusals, upstreams, counters, hooks, gates, running } = shared;
+        let Shared { limits, refusals, upstreams, counters, hooks, gates, kept_connects, running } = shared;
         running.fetch_add(1, Ordering::Relaxed);
         let context = Context {
             limits,
@@ -213,6 +220,7 @@ impl<O: Observer> ProxyCore<O> {
             marks: RandomState::new(),
             scratch: Vec::new(),
             gates,
+            kept_connects,
             running,
         };
         ProxyCore { links: Links::default(), context, next_number: 1 }

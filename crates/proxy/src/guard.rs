@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mqway_codec::ReasonCode;
 use mqway_engine::Poster;
-use mqway_hooks::{Answer, Answers, By, Client, Dialogue, Progress};
+use mqway_hooks::{Answer, Answers, By, Client, Dialogue, Held, Progress};
 
 use crate::aliases::Aliases;
 use crate::core::Mail;
@@ -29,6 +29,8 @@ pub(crate) struct Guard {
     pub expires: Duration,
     /// CONNECT until it is sent: as it came, then as it goes to the upstream.
     pub connect: Vec<u8>,
+    /// The room that it takes.
+    pub held: Option<Held>,
     /// The enhanced authentication under way.
     pub dialogue: Option<Dialogue>,
     /// The method of enhanced authentication that hooks play the server of.
@@ -82,6 +84,7 @@ impl Guard {
             rests_until: None,
             expires: Duration::MAX,
             connect: Vec::new(),
+            held: None,
             dialogue: None,
             method: None,
             promised: Promised::default(),

@@ -28,13 +28,21 @@ impl<O: Observer> ProxyCore<O> {
         let Some(guard) = &mut link.guard else { return };
         guard.client.greet(connect);
         guard.clean_start = connect.clean_start;
-        guard.connect = bytes.to_vec();
+        guard.held = self.context.kept_connects.take(bytes.len());
+        let fits = guard.held.is_some();
+        if fits {
+            guard.connect = bytes.to_vec();
+        }
         let properties = &connect.properties;
         guard.explains = properties.request_problem_information() != Some(false);
         guard.to_client.packet =
             properties.maximum_packet_size().map_or(LARGEST_PACKET, |size| size.get() as usize);
         if let Err(denial) = self.context.hooks.knock(&mut guard.client) {
             return self.deny_login(io, key, &denial);
+        }
+        if !fits {
+            let rule = "too many bytes of CONNECTs wait to be judged and sent";
+            return self.deny_login(io, key, &Denial::new(ReasonCode::ServerBusy, rule));
         }
         let method = properties.authentication_method();
         match method.and_then(|method| Some((method, self.context.hooks.begin(&mut guard.client, method)?))) {
@@ -256,6 +264,7 @@ impl Link {
     pub(crate) fn send_connect<O: Observer>(&mut self, io: &mut Io<Mail>, context: &mut Context<O>) {
         let (Some(guard), Some(upstream)) = (&mut self.guard, self.upstream) else { return };
         let connect = std::mem::take(&mut guard.connect);
+        guard.held = None;
         let Some(version) = self.version() else { return };
         if let Ok(packet) = decode(version, &connect) {
             self.observe(io, Direction::ToUpstream, &packet, connect.len(), 0, context);

@@ -1,11 +1,10 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mqway_codec::ReasonCode;
-use mqway_hooks::{Authenticate, Client, Denial, Later, Login, Verdict};
+use mqway_hooks::{Allowance, Authenticate, Client, Denial, Later, Login, Verdict};
 
 use crate::password::{Checked, PasswordFile, Randomness, Recent};
 use crate::pool::Pool;
@@ -19,9 +18,6 @@ const RECENT_TIME: Duration = Duration::from_secs(600);
 /// Bytes of names and passwords that wait to be checked.
 const MOST_WAITING: usize = 64 * 1024 * 1024;
 
-/// What part of the bytes that are left one client may take: so that long ones leave room for those that are as usual.
-const PART: usize = 16;
-
 /// Authenticates by user name and password, from a [`PasswordFile`].
 ///
 /// A client without a user name is none of its business. Where a WebSocket client has none in its CONNECT, those of
@@ -31,7 +27,7 @@ pub struct Passwords {
     recent: Arc<Recent>,
     pool: Arc<Pool>,
     /// Bytes that wait.
-    waiting: Arc<AtomicUsize>,
+    waiting: Allowance,
     began: Instant,
     /// Users that are not in the file are left to the hooks behind.
     pass_unknown: bool,
@@ -44,7 +40,7 @@ impl Passwords {
     /// If the system has no random numbers.
     pub fn new(file: PasswordFile, pool: Arc<Pool>) -> Result<Passwords, Randomness> {
         let recent = Arc::new(Recent::new(RECENT, RECENT_TIME)?);
-        let (waiting, began) = (Arc::default(), Instant::now());
+        let (waiting, began) = (Allowance::new(MOST_WAITING), Instant::now());
         Ok(Passwords { file: Arc::new(file), recent, pool, waiting, began, pass_unknown: false })
     }
 
@@ -77,7 +73,7 @@ impl Authenticate for Passwords {
             client.user_name = Some(user.into());
             return Verdict::Allow;
         }
-        let Some(held) = Held::take(&self.waiting, user.len() + password.len()) else { return too_many() };
+        let Some(held) = self.waiting.take(user.len() + password.len()) else { return too_many() };
         let (file, recent) = (self.file.clone(), self.recent.clone());
         let (began, pass_unknown) = (self.began, self.pass_unknown);
         let (ticket, waiting) = later.ticket();
@@ -99,28 +95,6 @@ impl Authenticate for Passwords {
             // With the job its ticket is lost, whose turn nobody has begun to wait for.
             Err(_) => too_many(),
         }
-    }
-}
-
-/// Bytes of a client that waits.
-struct Held {
-    of: Arc<AtomicUsize>,
-    bytes: usize,
-}
-
-impl Held {
-    /// `None` if that is too much for one client, as things are.
-    fn take(of: &Arc<AtomicUsize>, bytes: usize) -> Option<Held> {
-        let left = |taken| MOST_WAITING.saturating_sub(taken) / PART;
-        let add = |taken| (bytes <= left(taken)).then_some(taken + bytes);
-        of.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).ok()?;
-        Some(Held { of: of.clone(), bytes })
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.of.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -228,19 +202,6 @@ mod tests {
         }
         // A rehearsal waits for a minute; to check all of them takes minutes.
         Rehearsal::new(hooks).login(&connect(Some("ann"), Some(b"secret"))).unwrap();
-    }
-
-    #[test]
-    fn long_credentials_that_wait_leave_room_for_those_of_others() {
-        let waiting = Arc::default();
-        let mut crowd = Vec::new();
-        while let Some(held) = Held::take(&waiting, 128 * 1024) {
-            crowd.push(held);
-        }
-        assert!((400..512).contains(&crowd.len()), "{}", crowd.len());
-        crowd.extend((0..20_000).map(|_| Held::take(&waiting, 40).unwrap()));
-        drop(crowd);
-        assert_eq!(waiting.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -269,3 +269,29 @@ fn when_its_authentication_is_over_a_connection_ends_unless_it_was_renewed() {
     assert_eq!(world.sim.read(kept)[0], 0xE0);
     assert!(world.sim.is_ended(kept));
 }
+
+#[test]
+fn large_connects_of_strangers_leave_room_for_small_ones() {
+    let mut world = World::new(1, 1, Config { hooks: hooks(), ..Config::default() });
+    let long = "x".repeat(60_000);
+    let padding = Property::UserProperty(&long, &long);
+    let told = [Property::AuthenticationMethod("WORDS"), Property::AuthenticationData(b""), padding, padding];
+    let told = properties(&told);
+    let large = encoded(Packet::Connect(asking("x", &told)));
+    let mut strangers: Vec<_> = (0..600).map(|_| world.sim.connect(0, None).unwrap()).collect();
+    strangers.iter().for_each(|stranger| world.sim.write(*stranger, &large));
+    world.settle();
+    strangers.retain(|stranger| match &world.sim.read(*stranger)[..] {
+        [0xf0, ..] => true,
+        answer => {
+            assert_eq!((answer[0], answer[3]), (0x20, 0x89), "{answer:x?}");
+            false
+        }
+    });
+    assert!((300..600).contains(&strangers.len()), "{}", strangers.len());
+    let (_, answer) = after(&mut world, &connect("small", b""));
+    assert_eq!(answer[0], 0xf0);
+    strangers.into_iter().for_each(|stranger| world.sim.cut(stranger));
+    world.settle();
+    assert_eq!(after(&mut world, &large).1[0], 0xf0, "the others have left");
+}

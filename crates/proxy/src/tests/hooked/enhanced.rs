@@ -185,3 +185,28 @@ fn a_method_that_hooks_do_not_know_is_the_upstream_s() {
         assert_eq!(rig.read(to), auth);
     }
 }
+
+#[test]
+fn large_connects_of_strangers_leave_room_for_small_ones() {
+    let mut rig = rig(1, hooks());
+    let long = "x".repeat(60_000);
+    let padding = Property::UserProperty(&long, &long);
+    let told =
+        [Property::AuthenticationMethod("WORDS"), Property::AuthenticationData(b"one"), padding, padding];
+    let large = connect_with(&told);
+    let mut strangers: Vec<_> = (0..600).map(|_| rig.client()).collect();
+    strangers.iter().for_each(|client| rig.sim.write(*client, &large));
+    rig.sim.run(SECOND);
+    strangers.retain(|client| {
+        let got = rig.sim.read(*client);
+        let is_asked = got == auth(CONTINUE, b"more");
+        assert!(is_asked || (got[0], got[3]) == (0x20, 0x89), "{got:x?}");
+        is_asked
+    });
+    assert!((300..600).contains(&strangers.len()), "{}", strangers.len());
+    let_in(&mut rig, b"two");
+    strangers.into_iter().for_each(|client| rig.sim.cut(client));
+    let again = rig.client();
+    rig.sim.write(again, &large);
+    assert_eq!(rig.read(again), auth(CONTINUE, b"more"), "the others have left");
+}
