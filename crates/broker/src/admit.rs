@@ -210,6 +210,7 @@ impl BrokerCore {
         }
         home.set_user_name(hello.connect().user_name.filter(|_| guest.is_none()));
         home.guest = guest;
+        home.set_testator(None);
         home.owner = owner.flatten();
         home.conn = Some(conn);
         home.blocked = false;

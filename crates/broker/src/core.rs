@@ -13,7 +13,7 @@ use mqway_session::server::{Fault, farewell};
 use crate::admit::Rate;
 use crate::clients::{Clients, State, Timer};
 use crate::counters::Tally;
-use crate::guest::{Cause, Guest, Stage, code_for};
+use crate::guest::{Cause, Guest, Stage, Testator, code_for};
 use crate::house::{House, Then};
 use crate::local::Locals;
 use crate::mail::Mail;
@@ -121,7 +121,7 @@ impl BrokerCore {
             let Cause { by, reason, why } = *cause;
             hooked.tell(home, &Event::Disconnected { by, reason, why: &why.to_string() });
         }
-        home.guest = None;
+        let guest = home.guest.take();
         home.set_user_name(None);
         home.conn = None;
         home.blocked = false;
@@ -129,6 +129,11 @@ impl BrokerCore {
             house.shared.loads.set_away(load, true);
         }
         home.counting_will(&mut house.desk.tally, |state| state.disconnected(io.now()));
+        let testator = |guest: Box<Guest>| {
+            let Guest { client, judged, .. } = *guest;
+            Box::new(Testator { client, judged })
+        };
+        home.set_testator(guest.filter(|_| home.state.will_size() > 0).map(testator));
         Tally::less(&mut house.desk.tally.connected, 1);
         house.look_after(io, session);
     }

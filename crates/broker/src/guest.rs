@@ -38,8 +38,17 @@ pub(crate) struct Guest {
     pub wait: Option<Wait>,
     /// When its authentication is over.
     pub expires: Option<Duration>,
+    /// What held when its will was judged.
+    pub judged: Option<Epoch>,
     /// The method that it authenticates itself by.
     pub enhanced: Option<Box<Enhanced>>,
+}
+
+/// Who has left a will, for the hooks that judge it as it is published.
+pub(crate) struct Testator {
+    pub client: Client,
+    /// What held when it was judged at first.
+    pub judged: Option<Epoch>,
 }
 
 /// How far its login is.
@@ -181,6 +190,7 @@ impl Guest {
             explains: false,
             wait: None,
             expires: None,
+            judged: None,
             enhanced: None,
         })
     }

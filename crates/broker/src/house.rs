@@ -13,7 +13,7 @@ use crate::clients::{Author, Open, Publishing, Timer};
 use crate::counters::Tally;
 use crate::deliver::{Desk, release, release_row};
 use crate::delivery::{Delivery, Spare};
-use crate::guest::Hooked;
+use crate::guest::{Hooked, Testator};
 use crate::mail::Mail;
 use crate::message::{Draft, Message};
 use crate::offer::tell_dropped;
@@ -362,8 +362,8 @@ impl House {
         let expired = home.state.expiry() > 0;
         // [MQTT-3.1.2-8]; 3.1.1: [MQTT-3.1.2-8], [MQTT-3.1.2-12]
         if let Some(will) = due.will {
-            let client_id = home.client_id.clone();
-            self.publish_will(io, session, &client_id, *will);
+            let (client_id, testator) = (home.client_id.clone(), home.set_testator(None));
+            self.publish_will(io, session, &client_id, testator, *will);
         }
         if due.ended {
             // [MQTT-4.1.0-2]
@@ -380,7 +380,8 @@ impl House {
         let filters = home.filters.iter().filter_map(|filter| mqway_codec::TopicFilter::new(filter).ok());
         self.shared.index.unsubscribe_all(filters, session);
         if let Some(will) = home.state.end() {
-            self.publish_will(io, session, &home.client_id, *will);
+            let testator = home.set_testator(None);
+            self.publish_will(io, session, &home.client_id, testator, *will);
         }
         let left: Vec<_> = home.state.drain().collect();
         for (qos, sent, delivery) in left {
@@ -426,9 +427,10 @@ impl House {
         io: &mut Io<Mail>,
         session: SessionRef,
         client_id: &str,
+        testator: Option<Box<Testator>>,
         will: mqway_session::server::Will,
     ) {
-        let Some(will) = self.judge_will(client_id, will) else { return };
+        let Some(will) = self.judge_will(io, client_id, testator, will) else { return };
         if !self.is_open(&will.topic) {
             self.desk.tally.refused_topics += 1;
             let dropped = hooks::Event::Dropped { topic: &will.topic, why: "refused_topics" };

@@ -123,6 +123,8 @@ impl BrokerCore {
                 }
                 guest.progress.end();
                 guest.authenticated(io.now());
+                let hooked = self.house.desk.hooked.as_ref();
+                guest.judged = hooked.map(|hooked| hooked.hooks.epoch(&guest.client));
                 login.is_changed().then(|| Box::new(login.changes()))
             }
         };

@@ -5,7 +5,7 @@ use mqway_engine::{ConnId, Io};
 use mqway_hooks::{Event, Known, Message, Phase};
 use mqway_session::server::{Sender, Will};
 
-use crate::guest::{Guest, Hooked};
+use crate::guest::{Guest, Hooked, Testator};
 use crate::house::House;
 use crate::mail::Mail;
 use crate::sessions::Home;
@@ -131,11 +131,16 @@ pub(crate) fn tell_dropped(
 }
 
 impl House {
-    /// A will as hooks have changed it, if they let it be published at all.
-    pub(crate) fn judge_will(&mut self, client_id: &str, will: Will) -> Option<Will> {
-        let Some(hooked) = self.desk.hooked.as_ref().filter(|hooked| hooked.wants(Phase::Will)) else {
-            return Some(will);
-        };
+    /// A will as hooks have changed it, if they let it be published at all. `testator` has left it, as far as hooks know
+    /// of it.
+    pub(crate) fn judge_will(
+        &mut self,
+        io: &Io<Mail>,
+        client_id: &str,
+        testator: Option<Box<Testator>>,
+        will: Will,
+    ) -> Option<Will> {
+        let Some(hooked) = &self.desk.hooked else { return Some(will) };
         let shown = mqway_codec::Will {
             topic: &will.topic,
             payload: &will.payload,
@@ -144,7 +149,14 @@ impl House {
             properties: will.properties.as_properties(),
         };
         let mut message = Message::from_will(&shown);
-        match hooked.hooks.will(client_id, &mut message) {
+        let still = testator.map_or(Ok(()), |mut testator| {
+            let client = &mut testator.client;
+            match testator.judged == Some(hooked.hooks.epoch(client)) {
+                true => Ok(()),
+                false => hooked.hooks.will_still(client, &message, hooked.answers(io)),
+            }
+        });
+        match still.and_then(|()| hooked.hooks.will(client_id, &mut message)) {
             Ok(()) if message.is_changed() => {
                 let mut changed = Will::of(&message.as_will());
                 changed.retain &= self.shared.terms.retain;

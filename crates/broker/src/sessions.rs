@@ -15,7 +15,7 @@ use mqway_session::server::Session;
 use crate::clients::Replay;
 use crate::counters::Tally;
 use crate::delivery::Delivery;
-use crate::guest::Guest;
+use crate::guest::{Guest, Testator};
 use crate::loads::LoadId;
 use crate::message::Message;
 use crate::shared::SessionRef;
@@ -58,11 +58,14 @@ struct Rare {
     local: Option<SyncSender<Arc<Message>>>,
     /// By which its client has connected while there were no hooks; for those that may come.
     user_name: Option<Box<str>>,
+    /// Who has left the will that waits.
+    testator: Option<Box<Testator>>,
 }
 
 impl Rare {
     fn is_empty(&self) -> bool {
-        self.replays.is_empty() && self.local.is_none() && self.user_name.is_none()
+        let is_named = self.user_name.is_some() || self.testator.is_some();
+        self.replays.is_empty() && self.local.is_none() && !is_named
     }
 }
 
@@ -265,6 +268,19 @@ impl Home {
     /// Puts back what is left of those that [`Home::next_replay`] gave.
     pub fn put_back_replay(&mut self, replay: Replay) {
         self.rare.get_or_insert_default().replays.push_back(replay);
+    }
+
+    /// Remembers whose will it is that waits to be published; what was remembered before.
+    pub fn set_testator(&mut self, testator: Option<Box<Testator>>) -> Option<Box<Testator>> {
+        if testator.is_none() && self.rare.is_none() {
+            return None;
+        }
+        let rare = self.rare.get_or_insert_default();
+        let before = std::mem::replace(&mut rare.testator, testator);
+        if rare.is_empty() {
+            self.rare = None;
+        }
+        before
     }
 
     /// Forgets a filter.

@@ -494,6 +494,29 @@ impl Hooks {
         self.changers(Phase::Will, |hook| hook.will(client_id, message))
     }
 
+    /// Judges a will anew that was judged when its client logged in: what it may do can be less now. `message` is what
+    /// hooks have made of it. One that would only answer later has no opinion now.
+    ///
+    /// # Errors
+    /// The first no.
+    pub fn will_still(
+        &self,
+        client: &mut Client,
+        message: &Message<'_>,
+        answers: &Arc<dyn Answers>,
+    ) -> Result<(), Denial> {
+        for hook in self.authorize.iter().filter(|hook| hook.phases().contains(Phase::Publish)) {
+            client.turn = client.turn.wrapping_add(1);
+            let later = Later { to: answers, client: client.number, turn: client.turn };
+            match judge(hook.name(), || hook.publish(client, message, later))? {
+                Verdict::Pass | Verdict::Later(_) => {}
+                Verdict::Allow => return Ok(()),
+                Verdict::Deny(denial) => return Err(denial),
+            }
+        }
+        Ok(())
+    }
+
     /// Tells the observers.
     ///
     /// # Errors

@@ -1,10 +1,13 @@
 //! What a refusal means on the wire, in each version.
 
+use std::time::Duration;
+
 use mqway_codec::{Connect, PacketId, Property, QoS, ReasonCode, Version, Will};
 use mqway_hooks::{Denial, Phase, RefusedPublish, RefusedWill};
 use mqway_session::client::{Event, Options, Outcome};
 
 use super::script::{Does, Script};
+use super::waiting::set_hooks;
 use crate::Config;
 use crate::judge::MOST_JUDGED;
 use crate::tests::world::*;
@@ -224,6 +227,50 @@ fn a_will_that_may_not_be_published_is_refused_or_left_out() {
             world.settle();
             assert!(world.got(witness).is_empty());
         }
+    }
+}
+
+#[test]
+fn a_will_is_not_published_once_its_client_s_rights_are_gone() {
+    for (delay, ends_early) in [(0, false), (60, false), (60, true)] {
+        let mut world = World::new(1, 2, Script::at(&[Phase::Publish]).config());
+        let witness = world.connected(Version::V5, "witness");
+        world.subscribe(witness, &[("#", QOS_2)]);
+        for (name, topic) in [("x", "secret"), ("y", "open")] {
+            let client = world.add(Options::new(Version::V5));
+            let (delayed, stays) = (
+                properties(&[Property::WillDelayInterval(delay)]),
+                properties(&[Property::SessionExpiryInterval(600)]),
+            );
+            let mut connect = Connect::new(Version::V5, name);
+            connect.properties = stays.as_properties();
+            let mut will = Will::new(topic, b"gone");
+            will.properties = delayed.as_properties();
+            connect.will = Some(will);
+            world.connect(client, &connect);
+            world.settle();
+            if delay > 0 {
+                world.cut(client);
+                world.settle();
+            }
+        }
+        let stricter = Script::at(&[Phase::Publish]).when(Phase::Publish, "secret", no());
+        set_hooks(&mut world, stricter.hooks());
+        match (delay, ends_early) {
+            (0, _) => (1..3).for_each(|client| world.cut(client)),
+            (_, false) => world.run(Duration::from_secs(61)),
+            (_, true) => {
+                for name in ["x", "y"] {
+                    let again = world.add(Options::new(Version::V5));
+                    let mut connect = Connect::new(Version::V5, name);
+                    connect.clean_start = true;
+                    world.connect(again, &connect);
+                }
+            }
+        }
+        world.settle();
+        assert_eq!(world.got(witness), ["open gone"], "{delay} {ends_early}");
+        assert_eq!(world.counts().wills_denied, 1);
     }
 }
 
