@@ -1,6 +1,6 @@
 //! A broker with a witness before, during and after a storm, and what may be left of it.
 
-use super::witness::Witness;
+use super::witness::{self, Witness};
 use crate::support::mqway::{Proxy, Running};
 use crate::support::{SOON, eventually};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -62,6 +62,7 @@ impl Scene {
             Witness::begin(local(&broker, 0)).testify();
         }
         let witness = Witness::begin(local(&broker, 0));
+        assert!(are_connected(&broker, witness::CLIENTS), "{name}: those before have left");
         thread::sleep(Duration::from_millis(100));
         let (files, threads) = (broker.program.open_files(), broker.program.threads());
         let memory = broker.program.resident();
@@ -86,6 +87,7 @@ impl Scene {
         let left = || program.resident().saturating_sub(self.memory);
         eventually(GIVEN_BACK, || left() <= kept / 2);
         let seen = self.witness.testify();
+        assert!(are_connected(&self.broker, 0), "{}: all have left", self.name);
         let counters = self.broker.counters();
         let (peak, left) = (self.watch.end().saturating_sub(self.memory), left());
         println!(
@@ -119,6 +121,11 @@ impl Aftermath {
     pub fn says(&self, text: &str) -> bool {
         self.log.iter().any(|line| line.contains(text))
     }
+}
+
+/// Whether so many clients are connected, sooner or later.
+fn are_connected(broker: &Running, clients: u64) -> bool {
+    eventually(SOON, || broker.counters()["connected"].as_u64() == Some(clients))
 }
 
 fn local(broker: &Running, guest: usize) -> SocketAddr {

@@ -14,6 +14,9 @@ use std::io::Write;
 /// The pause between two messages.
 const PACE: Duration = Duration::from_millis(5);
 
+/// How many clients it is.
+pub const CLIENTS: u64 = 2;
+
 /// The two clients, each on a thread of its own until asked what they have seen.
 pub struct Witness {
     over: Arc<AtomicBool>,
