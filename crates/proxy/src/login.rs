@@ -501,11 +501,10 @@ fn connack_reason(version: Version, reason: ReasonCode) -> ReasonCode {
     match (version, reason) {
         (Version::V5, reason) if carried => reason,
         (Version::V5, _) => ReasonCode::NotAuthorized,
-        // 3.1.1 §3.2.2.3: return codes 2, 3 and 4; else 5.
+        // 3.1.1 §3.2.2.3: return codes 2 and 3; else 5. Return code 4 is for what is malformed.
         (
             _,
-            ReasonCode::BadUserNameOrPassword
-            | ReasonCode::ClientIdentifierNotValid
+            ReasonCode::ClientIdentifierNotValid
             | ReasonCode::ServerUnavailable
             | ReasonCode::ServerBusy
             | ReasonCode::ConnectionRateExceeded

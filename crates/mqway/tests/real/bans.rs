@@ -138,7 +138,7 @@ fn a_forwarded_address_is_banned_and_never_the_forwarder_s() {
             stream.write_all(&websocket::binary(&wrong(V3_1_1).bytes())).unwrap();
             let mut connack = [0; 6];
             stream.read_exact(&mut connack).unwrap();
-            assert_eq!(connack, [0x82, 4, 0x20, 2, 0, 4]);
+            assert_eq!(connack, [0x82, 4, 0x20, 2, 0, 5]);
         };
         let (bad, good) = ("X-Forwarded-For: 203.0.113.7\r\n", "X-Forwarded-For: 203.0.113.8\r\n");
         (0..3).for_each(|_| fail(bad));
@@ -164,7 +164,7 @@ fn failures(files: &Path) -> String {
 fn who_fails_too_often_is_banned_by_address_and_stays_so_at_a_reload() {
     both(&failures, |server, _| {
         let ann = || Connect { user: Some(("ann", "secret")), ..called(V5, "ann") };
-        for (level, said) in [(V5, WRONG), (V3_1_1, 4), (V5, WRONG)] {
+        for (level, said) in [(V5, WRONG), (V3_1_1, 5), (V5, WRONG)] {
             assert_eq!(code(server, "203.0.113.7", &wrong(level)), Some(said));
         }
         assert_eq!(code(server, "203.0.113.7", &ann()), None, "not even with the right one");
@@ -236,7 +236,7 @@ fn the_proxy_bans_whom_its_upstream_refuses() {
     let proxy =
         Proxy::new().listen("tcp://127.0.0.1:0").argument("--proxy-protocol").upstream(upstream.url(0));
     let proxy = proxy.argument("--config").argument(&settings).start();
-    for (level, said) in [(V3_1_1, 4), (V5, WRONG)] {
+    for (level, said) in [(V3_1_1, 5), (V5, WRONG)] {
         assert_eq!(code(&proxy, "203.0.113.7", &wrong(level)), Some(said));
     }
     assert_eq!(code(&proxy, "203.0.113.7", &wrong(V5)), None);

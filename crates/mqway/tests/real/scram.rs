@@ -96,7 +96,7 @@ fn check(server: &Running) {
     let plain =
         |level| Connect { level, client_id: "plain", user: Some(("ann", "secret")), ..Connect::default() };
     assert_eq!(Raw::connect(server.url(0), "", &plain(V5)).0, 0x86);
-    assert_eq!(Raw::connect(server.url(0), "", &plain(V3_1_1)).0, 4);
+    assert_eq!(Raw::connect(server.url(0), "", &plain(V3_1_1)).0, 5);
 }
 
 #[test]

@@ -261,7 +261,7 @@ fn unsuback(version: Version, number: u16, codes: &[u8]) -> Vec<u8> {
 #[test]
 fn a_connect_that_is_refused_is_answered_and_no_upstream_is_dialled() {
     for (code, v3, v5) in [
-        ("86", 4, 0x86),
+        ("86", 5, 0x86),
         ("87", 5, 0x87),
         ("97", 5, 0x97),
         ("9c", 5, 0x9c),

@@ -32,8 +32,13 @@ impl<'a> Refusal<'a> {
         if before_5 && ConnectReturnCode::from_reason(self.reason).is_none() {
             return; // 3.1.1: [MQTT-3.2.2-6]
         }
+        let reason = match self.reason {
+            // 3.1.1 §3.2.2.3: return code 4 is for what is malformed; who is not believed is not authorized.
+            ReasonCode::BadUserNameOrPassword if before_5 => ReasonCode::NotAuthorized,
+            reason => reason,
+        };
         let packet = |properties: &PropertiesBuf, out: &mut Vec<u8>| {
-            let mut connack = Connack::new(false, self.reason); // [MQTT-3.2.2-6]
+            let mut connack = Connack::new(false, reason); // [MQTT-3.2.2-6]
             connack.properties = properties.as_properties();
             Packet::Connack(connack).encode(version, out)
         };

@@ -48,7 +48,7 @@ fn a_connection_that_is_not_had_is_closed_before_it_says_anything() {
 #[test]
 fn a_login_is_refused_in_the_words_of_its_version() {
     for (reason, before_5) in [
-        (ReasonCode::BadUserNameOrPassword, ReasonCode::BadUserNameOrPassword),
+        (ReasonCode::BadUserNameOrPassword, ReasonCode::NotAuthorized),
         (ReasonCode::Banned, ReasonCode::NotAuthorized),
         (ReasonCode::NotAuthorized, ReasonCode::NotAuthorized),
         // No CONNACK has this.
@@ -63,7 +63,9 @@ fn a_login_is_refused_in_the_words_of_its_version() {
             world.settle();
             let expected = match version {
                 Version::V5 if reason.is_error() && before_5 == reason => reason,
-                Version::V5 if reason == ReasonCode::Banned => reason,
+                Version::V5 if matches!(reason, ReasonCode::Banned | ReasonCode::BadUserNameOrPassword) => {
+                    reason
+                }
                 _ => before_5,
             };
             assert_eq!(ended_with(&world, client), Some(expected), "{version} {reason:?}");
