@@ -129,13 +129,21 @@ impl House {
                 if is_answered {
                     self.answered(io, conn, apart, before);
                 }
-            } else if hooked.is_none()
+                continue;
+            }
+            if hooked.is_none()
                 && let row @ 1.. = release_row(tally, shared, spare, home, &open.receiver, rest)
             {
                 tally.packets_received += row as u64;
                 used += row * Decoder::BARE_ACK;
                 room = true;
-            } else if let Some(ack) = open.receiver.take_bare_ack(&mut home.state, rest, &mut self.answer) {
+                continue;
+            }
+            let ack = match open.receiver.take_bare_ack(&mut home.state, rest, &mut self.answer) {
+                Ok(ack) => ack,
+                Err(fault) => break Then::End(fault),
+            };
+            if let Some(ack) = ack {
                 tally.packets_received += 1;
                 used += Decoder::BARE_ACK;
                 room |= settle(tally, shared, hooked, spare, home, ack);

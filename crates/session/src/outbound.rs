@@ -340,6 +340,14 @@ impl<M, K> Outbound<M, K> {
         Ok(kept)
     }
 
+    /// Whether a message of this connection is under way with this identifier: an acknowledgement that is not the next one
+    /// for it is a fault of the receiver then, and no late one.
+    pub fn is_under_way(&self, id: PacketId) -> bool {
+        self.index(id).filter(|index| *index < self.sent).is_some_and(|index| {
+            matches!(self.window[index].state, State::Published { .. } | State::Released { .. })
+        })
+    }
+
     /// An identifier for a SUBSCRIBE or UNSUBSCRIBE that is sent now. `None` if all 65,535 are in use.
     pub fn reserve(&mut self) -> Option<PacketId> {
         // Behind messages that still are to be sent again, a request would break their order in the window.

@@ -80,6 +80,29 @@ fn a_message_of_qos_2_is_handed_on_before_pubrel_or_at_it_but_once() {
 }
 
 #[test]
+fn an_acknowledgement_out_of_turn_ends_the_connection() {
+    everywhere(|stage| {
+        for level in LEVELS {
+            for (qos, before, wrong) in
+                [(1, 0, PUBREC), (1, 0, PUBCOMP), (2, 0, PUBACK), (2, 0, PUBCOMP), (2, PUBREC, PUBACK)]
+            {
+                let mut client = stage.client(level, "x");
+                client.subscribe(&stage.topic("x"), qos);
+                let mut other = stage.client(level, "y");
+                other.say(&Publish::new(&stage.topic("x"), "2").qos(qos, 9));
+                let publish = client.publish();
+                if before != 0 {
+                    client.send(acknowledgement(before, publish.id));
+                    client.expect(acknowledgement(PUBREL, publish.id));
+                }
+                client.send(acknowledgement(wrong, publish.id));
+                client.expect_fault(0x82); // [MQTT-3.3.4-1], [MQTT-4.13.1-1]; 3.1.1: [MQTT-4.8.0-1]
+            }
+        }
+    });
+}
+
+#[test]
 fn identifiers_that_nobody_knows_are_answered_in_kind() {
     everywhere(|stage| {
         for level in LEVELS {

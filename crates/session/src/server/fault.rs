@@ -11,6 +11,8 @@ pub enum Fault {
     Decode(DecodeError),
     /// The client sent a packet that it may not send, or not now.
     Misplaced(PacketType),
+    /// An acknowledgement that is not the next one for the message that it is for (5.0 §4.3).
+    OutOfTurn(PacketType),
     /// A PUBLISH with a topic alias that is above the maximum, or was not set.
     TopicAlias(AliasError),
     /// A PUBLISH of a client with a subscription identifier. [MQTT-3.3.4-6]
@@ -44,6 +46,7 @@ impl Fault {
             Fault::Decode(error) => error.reason_code(),
             Fault::TopicAlias(AliasError::OverMaximum) => ReasonCode::TopicAliasInvalid, // [MQTT-3.3.2-9]
             Fault::Misplaced(_)
+            | Fault::OutOfTurn(_)
             | Fault::TopicAlias(AliasError::Unknown)
             | Fault::SubscriptionIdentifier
             | Fault::SessionExpiry => ReasonCode::ProtocolError,
@@ -65,6 +68,9 @@ impl fmt::Display for Fault {
         match self {
             Fault::Decode(error) => error.fmt(f),
             Fault::Misplaced(packet_type) => write!(f, "a client may not send {packet_type} here"),
+            Fault::OutOfTurn(packet_type) => {
+                write!(f, "{packet_type} is not what comes next for its message")
+            }
             Fault::TopicAlias(AliasError::OverMaximum) => {
                 f.write_str("PUBLISH with a topic alias above the maximum")
             }

@@ -122,16 +122,16 @@ impl Receiver {
                 None => Event::None,
             },
             Packet::Puback(ack) => {
-                Event::Acknowledged(acknowledged(session, version, PacketType::Puback, &ack, answer))
+                Event::Acknowledged(acknowledged(session, version, PacketType::Puback, &ack, answer)?)
             }
             Packet::Pubrec(ack) => {
-                Event::Acknowledged(acknowledged(session, version, PacketType::Pubrec, &ack, answer))
+                Event::Acknowledged(acknowledged(session, version, PacketType::Pubrec, &ack, answer)?)
             }
             Packet::Pubrel(ack) => {
-                Event::Acknowledged(acknowledged(session, version, PacketType::Pubrel, &ack, answer))
+                Event::Acknowledged(acknowledged(session, version, PacketType::Pubrel, &ack, answer)?)
             }
             Packet::Pubcomp(ack) => {
-                Event::Acknowledged(acknowledged(session, version, PacketType::Pubcomp, &ack, answer))
+                Event::Acknowledged(acknowledged(session, version, PacketType::Pubcomp, &ack, answer)?)
             }
             Packet::Subscribe(subscribe) => Event::Subscribe(subscribe),
             Packet::Unsubscribe(unsubscribe) => Event::Unsubscribe(unsubscribe),
@@ -154,15 +154,18 @@ impl Receiver {
 
     /// Takes the acknowledgement at the start of `bytes`, if one stands there that is as short as can be, as
     /// [`Receiver::take`] does. It is [`Decoder::BARE_ACK`] bytes long.
+    ///
+    /// # Errors
+    /// As there.
     #[inline]
     pub fn take_bare_ack<M>(
         &self,
         session: &mut Session<M>,
         bytes: &[u8],
         answer: &mut Vec<u8>,
-    ) -> Option<Acknowledged<M>> {
-        let (packet_type, id) = self.decoder.bare_ack(bytes)?;
-        Some(acknowledged(session, self.version, packet_type, &Ack::new(id), answer))
+    ) -> Result<Option<Acknowledged<M>>, Fault> {
+        let Some((packet_type, id)) = self.decoder.bare_ack(bytes) else { return Ok(None) };
+        acknowledged(session, self.version, packet_type, &Ack::new(id), answer).map(Some)
     }
 
     /// Takes the PUBACKs in a row at the start of `bytes` that are as short as can be, as [`Receiver::take`] does; none of
@@ -174,11 +177,13 @@ impl Receiver {
         let mut taken = 0;
         for packet in bytes.chunks_exact(Decoder::BARE_ACK) {
             let Some((PacketType::Puback, id)) = self.decoder.bare_ack(packet) else { break };
-            taken += 1;
-            // One that is for what an earlier connection sent, or for nothing, does no harm.
-            if let Ok(message) = outbound.puback(id) {
-                done(message);
+            match outbound.puback(id) {
+                Ok(message) => done(message),
+                Err(_) if outbound.is_under_way(id) => break, // A fault, which ends the connection where it comes first.
+                // One that is for what an earlier connection sent, or for nothing, does no harm.
+                Err(_) => {}
             }
+            taken += 1;
         }
         taken
     }
@@ -236,13 +241,13 @@ fn acknowledged<M>(
     packet_type: PacketType,
     ack: &Ack<'_>,
     answer: &mut Vec<u8>,
-) -> Acknowledged<M> {
+) -> Result<Acknowledged<M>, Fault> {
     let (id, reason) = (ack.packet_id, ack.reason);
     if packet_type == PacketType::Pubrel {
         let known = session.inbound.pubrel(id);
         let reason = if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
         acknowledge(PacketType::Pubcomp, version, id, reason, answer); // [MQTT-4.3.3-11]
-        return Acknowledged::Nothing;
+        return Ok(Acknowledged::Nothing);
     }
     let refused = reason.is_error();
     let mut taken = None;
@@ -257,18 +262,21 @@ fn acknowledged<M>(
             _ => outbound.pubcomp(id).is_ok(),
         },
     };
+    if !known && session.outbound().is_some_and(|outbound| outbound.is_under_way(id)) {
+        return Err(Fault::OutOfTurn(packet_type)); // [MQTT-3.3.4-1]; 3.1.1: [MQTT-4.3.2-2], [MQTT-4.3.3-2]
+    }
     if packet_type == PacketType::Pubrec && !refused {
         // [MQTT-4.3.3-4]; an identifier that is not in use is answered in kind, and ends nothing.
         let reason = if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
         acknowledge(PacketType::Pubrel, version, id, reason, answer);
-        return Acknowledged::Received(taken);
+        return Ok(Acknowledged::Received(taken));
     }
-    match (known, packet_type) {
+    Ok(match (known, packet_type) {
         // It was for what an earlier connection sent, or for nothing: it does no harm.
         (false, _) => Acknowledged::Nothing,
         (true, PacketType::Pubcomp) => Acknowledged::Done(None, ReasonCode::Success),
         (true, _) => Acknowledged::Done(taken, reason),
-    }
+    })
 }
 
 /// DISCONNECT: what becomes of the session and the will.
