@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqway_codec::{Decoder, PropertiesBuf, QoS, ReasonCode, TopicName};
+use mqway_codec::{Decoder, PacketId, PropertiesBuf, QoS, ReasonCode, TopicName, Version};
 use mqway_engine::{ConnId, Io};
 use mqway_hooks::{self as hooks, Denial, Phase};
-use mqway_routing::{Hint, RouteCache};
+use mqway_routing::{Hint, Route, RouteCache};
 use mqway_session::server::{Acknowledged, Event, Fault, Incoming};
 
 use crate::clients::{Author, Open, Publishing, Timer};
@@ -217,9 +217,10 @@ impl House {
                 let publishing =
                     open.publishing.get_or_insert_with(|| Box::new(Publishing::new(session, version)));
                 publishing.familiar.remember(&incoming.publish);
-                match self.desk.hooked {
-                    None => self.take_over(io, &incoming, None, &mut publishing.author),
-                    Some(_) => self.judged(io, &incoming, None, &mut publishing.author, None)?,
+                if self.desk.hooked.is_none() {
+                    self.take_over(io, &incoming, None, &mut publishing.author);
+                } else {
+                    self.judged(io, &incoming, None, &mut publishing.author, None)?;
                 }
             }
             Event::Acknowledged(ack) => *room |= settle(tally, shared, hooked, spare, home, ack),
@@ -248,9 +249,12 @@ impl House {
         incoming: &Incoming<'_>,
         raw: Option<&[u8]>,
         author: &mut Author,
-    ) {
-        let reason = self.publish(io, incoming, raw, author);
-        self.acknowledge(incoming, reason, author);
+    ) -> ReasonCode {
+        let (reason, is_told) = self.publish(io, incoming, raw, author);
+        if !is_told {
+            self.acknowledge(incoming, reason, author);
+        }
+        reason
     }
 
     #[inline(always)]
@@ -283,7 +287,8 @@ impl House {
         }
     }
 
-    /// The walk of one message of a client: retain it, find who gets it, take it there.
+    /// The walk of one message of a client: retain it, find who gets it, take it there. With `true` the
+    /// client has been told already.
     #[inline(always)] // Into `take_over`, though another one calls it, too: it is called for every message.
     pub(crate) fn publish(
         &mut self,
@@ -291,18 +296,18 @@ impl House {
         incoming: &Incoming<'_>,
         raw: Option<&[u8]>,
         author: &mut Author,
-    ) -> ReasonCode {
-        let Author { session, version, hint, last_topic } = author;
+    ) -> (ReasonCode, bool) {
         let tally = &mut self.desk.tally;
         tally.publishes_received += 1;
         tally.publish_bytes_received += incoming.publish.payload.len() as u64;
         let topic = incoming.topic;
         if !self.is_open(topic) {
             self.desk.tally.refused_topics += 1;
-            return ReasonCode::NotAuthorized; // Which only 5.0 says. 3.1.1: [MQTT-3.3.5-2]
+            return (ReasonCode::NotAuthorized, false); // Which only 5.0 says. 3.1.1: [MQTT-3.3.5-2]
         }
         let serial = self.desk.next_serial();
-        let House { shared, desk, cache, kept, sweep, .. } = self;
+        let Author { session, version, hint, last_topic } = author;
+        let House { shared, desk, cache, kept, sweep, answer, .. } = self;
         let mut draft = Draft::received(serial, incoming, *session, io.now(), last_topic, kept);
         draft.came_as(*version, raw);
         if draft.retain {
@@ -316,14 +321,17 @@ impl House {
             }
         }
         let Ok(route) = cache.targets(&shared.index, topic, hint) else {
-            return ReasonCode::TopicNameInvalid;
+            return (ReasonCode::TopicNameInvalid, false);
         };
         if route.is_empty() {
             desk.tally.unrouted += 1;
-            return ReasonCode::NoMatchingSubscribers;
+            return (ReasonCode::NoMatchingSubscribers, false);
         }
+        let is_told = incoming.publish.packet_id.is_some_and(|id| {
+            tell_listener(io, desk, answer, route, *session, (*version, incoming.publish.qos, id))
+        });
         desk.distribute(io, route, &mut draft);
-        ReasonCode::Success
+        (ReasonCode::Success, is_told)
     }
 
     /// Whether clients may publish to a topic.
@@ -476,6 +484,32 @@ impl House {
             self.tell_of(client_id, &hooks::Event::WillPublished(&told));
         }
     }
+}
+
+/// Acknowledges a message of QoS 1 or 2 before it is taken to its receivers, if its client is one of them: a client that
+/// waits for the answer need not be ready for the message. Returns whether it is.
+#[inline]
+fn tell_listener(
+    io: &mut Io<Mail>,
+    desk: &mut Desk,
+    answer: &mut Vec<u8>,
+    route: &Route<SessionRef, Agreed>,
+    session: SessionRef,
+    (version, qos, id): (Version, QoS, PacketId),
+) -> bool {
+    // Most that publish listen to nothing.
+    let Some(home) = desk.sessions.find(session).filter(|home| !home.filters.is_empty()) else {
+        return false;
+    };
+    let Some(conn) = home.conn else { return false };
+    if !route.direct().iter().any(|target| target.subscriber == session) {
+        return false;
+    }
+    home.state.acknowledge(version, qos, id, ReasonCode::Success, answer);
+    io.send(conn, answer);
+    answer.clear();
+    desk.tally.packets_sent += 1;
+    true
 }
 
 /// A client has acknowledged a message. Returns whether it may be sent another.

@@ -110,11 +110,13 @@ impl House {
             let kept = without(&message, &[PropertyId::SubscriptionIdentifier]); // [MQTT-3.3.4-6]
             publish.properties = kept.as_properties();
             let changed = Incoming { topic: publish.topic, publish };
-            self.publish(io, &changed, None, author)
+            // It has no identifier of its own, and is not answered there.
+            let (reason, _) = self.publish(io, &changed, None, author);
+            self.acknowledge(incoming, reason, author);
+            reason
         } else {
-            self.publish(io, incoming, raw, author)
+            self.take_over(io, incoming, raw, author)
         };
-        self.acknowledge(incoming, reason, author);
         self.tell_published(session, &message, reason);
         Ok(())
     }
@@ -124,9 +126,8 @@ impl House {
         let topic = std::mem::take(&mut self.renamed);
         let mut publish = incoming.publish;
         publish.topic = &topic;
-        let reason = self.publish(io, &Incoming { topic: &topic, publish }, None, author);
+        self.take_over(io, &Incoming { topic: &topic, publish }, None, author);
         self.renamed = topic;
-        self.acknowledge(incoming, reason, author);
     }
 
     fn tell_published(&mut self, session: SessionRef, message: &Message<'_>, reason: ReasonCode) {

@@ -80,6 +80,24 @@ fn a_message_of_qos_2_is_handed_on_before_pubrel_or_at_it_but_once() {
 }
 
 #[test]
+fn a_client_hears_that_its_message_was_taken_before_it_gets_it() {
+    everywhere(|stage| {
+        for level in LEVELS {
+            let mut client = stage.client(level, "x");
+            client.subscribe(&stage.topic("x"), 2);
+            client.send(Publish::new(&stage.topic("x"), "1").qos(1, 1).bytes(level));
+            client.expect(acknowledgement(PUBACK, 1));
+            client.expect_message("1");
+            client.send(Publish::new(&stage.topic("x"), "2").qos(2, 2).bytes(level));
+            client.expect(acknowledgement(PUBREC, 2));
+            client.send(acknowledgement(PUBREL, 2));
+            client.expect_acknowledgement(PUBCOMP, 2);
+            client.expect_message("2");
+        }
+    });
+}
+
+#[test]
 fn an_acknowledgement_out_of_turn_ends_the_connection() {
     everywhere(|stage| {
         for level in LEVELS {
