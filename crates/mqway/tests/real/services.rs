@@ -117,8 +117,8 @@ fn a_web_service_decides_who_comes_in() {
             }
             for (password, code, words) in [
                 ("blocked", if v5 { 0x87 } else { 5 }, "this account is blocked"),
-                ("wrong", if v5 { 0x86 } else { 4 }, ""),
-                ("unknown", if v5 { 0x86 } else { 4 }, ""),
+                ("wrong", if v5 { 0x86 } else { 5 }, ""),
+                ("unknown", if v5 { 0x86 } else { 5 }, ""),
             ] {
                 let mut refused = guarded.open(level, "c", password);
                 let connack = refused.hear().unwrap();

@@ -165,7 +165,7 @@ fn a_token_is_found_in_each_place() {
                 if level == V5 {
                     assert_eq!((raw.publish(V5, "ann/x"), raw.publish(V5, "bob/x")), (NOBODY_THERE, 0x87));
                 }
-                let refused = if level == V5 { 0x86 } else { 4 };
+                let refused = if level == V5 { 0x86 } else { 5 };
                 // Places of CONNECT come first, so that none is refused before that.
                 assert_eq!(show(server, level, "late", place, &expired).0, refused, "{place:?}");
             }
@@ -192,7 +192,7 @@ fn bad_ones(mint: &mut Mint, rsa_pem: &str) -> Vec<Bad> {
         claims("ann", 600, own).with(others)
     };
     let hs = |mint: &mut Mint, claims: &Value| mint.token("k", "HS256", claims);
-    let bad = |token: String, why: &'static str| Bad { token, codes: [4, 0x86], why };
+    let bad = |token: String, why: &'static str| Bad { token, codes: [5, 0x86], why };
     let whole = hs(mint, &good(json!({})));
     let (body, _) = whole.rsplit_once('.').unwrap();
     vec![

@@ -47,7 +47,7 @@ fn connect(guarded: &Guarded, level: Level, when_down: WhenDown) {
         (WhenDown::Deny, V5) => 0x88,
         (WhenDown::Deny, _) => 3,
         (WhenDown::Pass, V5) => 0x86,
-        (WhenDown::Pass, _) => 4,
+        (WhenDown::Pass, _) => 5,
     };
     assert_eq!((connack[0], connack[3]), (0x20, expected));
     if when_down == WhenDown::Deny && level == V5 {
