@@ -131,7 +131,7 @@ impl House {
                 }
                 continue;
             }
-            if hooked.is_none()
+            if !hooked.as_ref().is_some_and(|hooked| hooked.wants(Phase::Acknowledged))
                 && let row @ 1.. = release_row(tally, shared, spare, home, &open.receiver, rest)
             {
                 tally.packets_received += row as u64;
