@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -89,6 +89,8 @@ pub(crate) enum WebError {
 /// A web service, ready to be asked. Connections are kept between requests.
 pub(crate) struct Web {
     agent: Agent,
+    /// Keeps no connections.
+    anew: Agent,
     url: Uri,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -105,24 +107,28 @@ impl Web {
         let mut headers = reach.headers.iter().map(field).collect::<Result<Vec<_>, _>>()?;
         let authorized = headers.iter().any(|(name, _)| name == AUTHORIZATION);
         headers.extend(basic(&url).filter(|_| !authorized));
-        let mut config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0) // What is configured is asked, and nobody whom it points to.
-            .timeout_global(Some(reach.timeout))
-            .max_response_header_size(MAX_HEADERS)
-            .input_buffer_size(BUFFER)
-            .output_buffer_size(BUFFER)
-            .max_idle_connections(IDLE_CONNECTIONS)
-            .max_idle_connections_per_host(IDLE_CONNECTIONS)
-            .user_agent(concat!("mqway/", env!("CARGO_PKG_VERSION")))
-            .accept("application/json");
-        if secure {
-            config = config.tls_config(tls(&url, reach.ca.as_deref())?);
-        }
-        if is_here(&url) {
-            config = config.proxy(None); // Otherwise the environment may name one.
-        }
-        Ok(Web { agent: config.build().new_agent(), url, headers })
+        let tls = if secure { Some(tls(&url, reach.ca.as_deref())?) } else { None };
+        let agent = |idle_connections| {
+            let mut config = Agent::config_builder()
+                .http_status_as_error(false)
+                .max_redirects(0) // What is configured is asked, and nobody whom it points to.
+                .timeout_global(Some(reach.timeout))
+                .max_response_header_size(MAX_HEADERS)
+                .input_buffer_size(BUFFER)
+                .output_buffer_size(BUFFER)
+                .max_idle_connections(idle_connections)
+                .max_idle_connections_per_host(idle_connections)
+                .user_agent(concat!("mqway/", env!("CARGO_PKG_VERSION")))
+                .accept("application/json");
+            if let Some(tls) = &tls {
+                config = config.tls_config(tls.clone());
+            }
+            if is_here(&url) {
+                config = config.proxy(None); // Otherwise the environment may name one.
+            }
+            config.build().new_agent()
+        };
+        Ok(Web { agent: agent(IDLE_CONNECTIONS), anew: agent(0), url, headers })
     }
 
     /// The body of what is there, at most `limit` bytes of it.
@@ -139,12 +145,29 @@ impl Web {
 
     /// Sends JSON, and gives back status and body of the answer, at most `limit` bytes of it, within this time.
     pub fn post(&self, json: &[u8], limit: u64, time: Duration) -> Result<(u16, Vec<u8>), WebError> {
-        let request = self.agent.post(&self.url).config().timeout_global(Some(time)).build();
+        self.send(&self.agent, json, time).map_err(failed).and_then(|answer| read(answer, limit))
+    }
+
+    /// The same for a question, which may be asked twice: the connection that was kept may have ended meanwhile, or hold
+    /// what nobody asked for. Then it is asked once more, on a new one.
+    pub fn ask(&self, json: &[u8], limit: u64, time: Duration) -> Result<(u16, Vec<u8>), WebError> {
+        let begun = Instant::now();
+        let answer = match self.send(&self.agent, json, time) {
+            Err(error) if may_be_old(&error) && begun.elapsed() < time => {
+                self.send(&self.anew, json, time.saturating_sub(begun.elapsed()))
+            }
+            answer => answer,
+        };
+        answer.map_err(failed).and_then(|answer| read(answer, limit))
+    }
+
+    fn send(&self, agent: &Agent, json: &[u8], time: Duration) -> Result<Response<ureq::Body>, ureq::Error> {
+        let request = agent.post(&self.url).config().timeout_global(Some(time)).build();
         let mut request = request.content_type("application/json");
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        request.send(json).map_err(failed).and_then(|answer| read(answer, limit))
+        request.send(json)
     }
 
     /// Whether what is said could be read and changed on its way over a network.
@@ -218,6 +241,18 @@ fn tls(url: &Uri, ca: Option<&[u8]>) -> Result<TlsConfig, ReachError> {
         .root_certs(RootCerts::from(trusted))
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .build())
+}
+
+/// Whether it may be for the age of a connection that a request has failed.
+fn may_be_old(error: &ureq::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    match error {
+        ureq::Error::Io(error) => {
+            matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+        }
+        ureq::Error::Protocol(_) => true,
+        _ => false,
+    }
 }
 
 fn failed(error: ureq::Error) -> WebError {

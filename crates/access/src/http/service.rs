@@ -284,7 +284,7 @@ impl Shared {
     /// What the service says, for how long it says that it holds, and how many bytes it took for it.
     fn post(&self, job: &Job) -> Result<(Verdict, Option<Duration>, usize), Failure> {
         let left = job.until.saturating_duration_since(Instant::now());
-        let ask = || self.web.post(&job.question, MAX_ANSWER, left);
+        let ask = || self.web.ask(&job.question, MAX_ANSWER, left);
         match catch_unwind(AssertUnwindSafe(ask)) {
             Ok(Ok((200, body))) => match answer::parse(&body) {
                 Some((verdict, cache)) => Ok((verdict, cache, body.len())),
