@@ -276,6 +276,8 @@ fn read(mut answer: Response<ureq::Body>, limit: u64) -> Result<(u16, Vec<u8>), 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::fake_server::{FakeServer, Reply};
 
@@ -310,6 +312,20 @@ mod tests {
             assert_eq!(error.to_string(), "it does not answer in time");
             let error = web(&server).post(b"{}", LIMIT, short).unwrap_err();
             assert!(matches!(error, WebError::Late), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_question_is_asked_once_more_where_its_connection_has_ended() {
+        let requests = AtomicUsize::new(0);
+        let server = FakeServer::start(move |_| match requests.fetch_add(1, Ordering::SeqCst) {
+            1 => Reply::Close,
+            _ => Reply::Json(200, "{}".to_owned()),
+        });
+        let web = web(&server);
+        for asked in [1, 3, 4] {
+            assert_eq!(web.ask(b"{}", LIMIT, PATIENCE).unwrap(), (200, b"{}".to_vec()));
+            assert_eq!(server.requests(), asked);
         }
     }
 
